@@ -1,0 +1,44 @@
+"""The one table of systems: the only place where a string becomes a class.
+
+Torch is imported only when a row is resolved, so that listing the table is instant.
+"""
+
+from dataclasses import dataclass
+from importlib import import_module
+from types import ModuleType
+from typing import Any, Final, Literal
+
+Task = Literal["generate", "perceive"]
+
+
+@dataclass(frozen=True)
+class Row:
+    """One system.
+
+    Attributes:
+        target: `module:Class` below `pentimento.systems`.
+        task: what it is for.
+        line: one line for people.
+    """
+
+    target: str
+    task: Task
+    line: str
+
+    def module(self) -> ModuleType:
+        """Import the system's file; it holds `Config`, `PRESETS` and `open_data`."""
+        return import_module("pentimento.systems." + self.target.partition(":")[0])
+
+    def system(self) -> Any:
+        """Import the system's class."""
+        return getattr(self.module(), self.target.partition(":")[2])
+
+
+CATALOG: Final[dict[str, Row]] = {}
+
+
+def row(name: str) -> Row:
+    """Return the row of a system; ValueError lists the systems there are."""
+    if name not in CATALOG:
+        raise ValueError(f"no system is called {name!r}; there are {', '.join(sorted(CATALOG))}")
+    return CATALOG[name]

@@ -1,0 +1,44 @@
+"""The command line. One file per verb; a verb's file is imported only when the verb is called."""
+
+import sys
+from importlib import import_module
+from typing import Final
+
+import click
+
+from pentimento.errors import PentimentoError
+
+VERBS: Final[dict[str, str]] = {}
+"""Verb → its one line. The verb `x` is the click command `command` in `pentimento/cli/x.py`."""
+
+
+class _LazyGroup(click.Group):
+    """A group that imports a verb's file only when that verb runs."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(VERBS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in VERBS:
+            return None
+        command: click.Command = import_module(f"pentimento.cli.{cmd_name}").command
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Verbs"):
+            formatter.write_dl(list(VERBS.items()))
+
+
+@click.group(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="pentimento")
+def cli() -> None:
+    """See a picture, change a region, repaint it."""
+
+
+def main() -> None:
+    """Run the command line; errors for people end it with status 2 and one message."""
+    try:
+        cli(prog_name="pentimento")
+    except PentimentoError as error:
+        click.echo(f"pentimento: {error}", err=True)
+        sys.exit(2)

@@ -1,0 +1,1 @@
+"""Training mechanics, on Lightning Fabric. Imports no system."""

@@ -1,0 +1,1 @@
+"""Modules that have a third user."""

@@ -1,0 +1,1 @@
+"""A document: encode once, edit many, undo, save."""

@@ -1,0 +1,1 @@
+"""The systems: one system, one file."""

@@ -1,0 +1,1 @@
+"""The bundled weights, each with its card."""

@@ -1,0 +1,1 @@
+"""A seed becomes a picture and every truth about it."""
