@@ -134,8 +134,8 @@ def derive_labels(
         points: (189, 2) landmarks in pixels.
     """
     labels = _named_parts(parts, points)
-    lab = cv2.cvtColor(np.asarray(image, np.float32) / 255, cv2.COLOR_RGB2LAB)
-    lab = np.asarray(cv2.bilateralFilter(lab, 5, 8.0, 3.0), np.float32)
+    sharp = cv2.cvtColor(np.asarray(image, np.float32) / 255, cv2.COLOR_RGB2LAB)
+    lab: Lab = np.asarray(cv2.bilateralFilter(sharp, 5, 8.0, 3.0), np.float32)
     height, width = parts.shape
     y, x = np.mgrid[:height, :width]
     chin = points[_CHIN, 1]
@@ -160,20 +160,19 @@ def derive_labels(
         labels[crown & (from_skin < 9) & (apart > 12)] = _SKIN
     hair_colour = np.median(lab[crown & solid], axis=0) if (crown & solid).any() else skin_colour
     from_hair = _distance(lab, hair_colour)
-    hairlike = from_hair < np.minimum(0.8 * from_skin, 40)
-    above = y < points[list(_EARS), 1].max()
-    hair = (
-        solid & head & ((above & (from_hair < 1.3 * from_skin)) | (hairlike & (lab[..., 0] < 75)))
-    )
+    above = solid & head & (y < points[list(_EARS), 1].max()) & (from_hair < 1.3 * from_skin)
+    strand = solid & head & (from_hair < np.minimum(0.7 * from_skin, 22)) & (lab[..., 0] < 70)
+    strand &= y < chin + 0.2 * face  # further down it may as well be a dark coat
     if not shaved:
-        labels[_largest(hair)] = _HAIR
+        labels[_largest(above | (crown & solid) | _touching(strand, above))] = _HAIR
 
     below = free & (labels == IGNORE) & (y > chin)
     neck = below & (from_skin < 14) & (apart > 12)
     labels[_touching(neck, labels == _NECK)] = _NECK
-    pale = np.hypot(lab[..., 1], lab[..., 2]) < 12
-    cloth = below & pale & (lab[..., 0] > 75) & (y > chin + 0.25 * face) & (apart > 5)
-    labels[_largest(cloth & (labels == IGNORE))] = _CLOTH
+    low = below & (labels == IGNORE) & (y > chin + 0.3 * face)
+    unlike = (from_hair > 30) & (from_skin > 30) & (apart > 15)  # neither hair nor skin
+    white = (np.hypot(lab[..., 1], lab[..., 2]) < 12) & (lab[..., 0] > 75) & (apart > 5)
+    labels[_largest(low & (unlike | white))] = _CLOTH
 
     # Strands that fall over the ears, the neck and the brow are not cut out of the part masks.
     covered = np.isin(labels, [*CELEBAMASK19.values("l_ear", "r_ear"), _NECK])

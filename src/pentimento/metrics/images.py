@@ -24,7 +24,7 @@ def psnr(truth: NDArray[Any], picture: NDArray[Any]) -> float:
     limit = _data_range(truth, picture)
     if np.array_equal(truth, picture):
         return float("inf")
-    return float(peak_signal_noise_ratio(truth, picture, data_range=limit))
+    return float(peak_signal_noise_ratio(truth, picture, data_range=limit))  # type: ignore[no-untyped-call]  # scikit-image has no types here
 
 
 def ssim(truth: NDArray[Any], picture: NDArray[Any]) -> float:
