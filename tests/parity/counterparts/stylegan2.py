@@ -1,0 +1,5 @@
+"""StyleGAN2."""
+
+from parity.counterparts import Build
+
+COUNTERPARTS: dict[str, Build] = {}
