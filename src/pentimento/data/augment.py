@@ -140,9 +140,9 @@ def photograph(sample: FaceSample, rng: Rng) -> FaceSample:
         image = image + rng.normal(0, rng.uniform(1, 10), image.shape).astype(np.float32)
     pixels = _u8(image)
     if rng.random() < 0.4:
-        quality = int(rng.integers(25, 95))
-        coded = cv2.imencode(".jpg", pixels[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])[1]
-        pixels = _u8(cv2.imdecode(coded, cv2.IMREAD_COLOR)[..., ::-1])
+        quality = int(rng.integers(25, 95))  # which channel is called red does not matter here
+        coded = cv2.imencode(".jpg", pixels, [cv2.IMWRITE_JPEG_QUALITY, quality])[1]
+        pixels = _u8(cv2.imdecode(coded, cv2.IMREAD_COLOR))
     return FaceSample(pixels, sample.labels, sample.person)
 
 

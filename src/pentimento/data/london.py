@@ -21,10 +21,16 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from pentimento.data.faces import Face, FaceSample, files_by_stem, read_rgb, read_values
+from pentimento.data.faces import (
+    Face,
+    FaceSample,
+    aligned,
+    files_by_stem,
+    read_rgb,
+    read_values,
+)
 from pentimento.errors import DataError
 from pentimento.labels import CELEBAMASK19, IGNORE
-from pentimento.ops.align import crop_to_picture, ffhq_quad
 
 _SETS: Final = ("neutral", "canada")
 _POINTS: Final = 189
@@ -100,27 +106,8 @@ def _read(
             f"{image.shape[:2]}"
         )
     labels = derive_labels(image, parts, xy)
-    left, right = xy[list(_PUPILS)]
-    quad = ffhq_quad(left, right, xy[list(_MOUTH_CORNERS)].mean(0))
-    # OpenCV counts pixel centres from 0; the frame of `ops.align` has them at halves.
-    matrix = crop_to_picture(quad, size)
-    matrix[:, 2] += matrix[:, :2].sum(1) / 2 - 0.5
-    zoom = np.hypot(*matrix[:, 0])
-    if zoom > 1:  # soften before shrinking, so that the crop does not alias
-        image = cv2.GaussianBlur(image, (0, 0), 0.4 * float(zoom))
-    how = cv2.WARP_INVERSE_MAP
-    crop = cv2.warpAffine(
-        image, matrix, (size, size), flags=how | cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT
-    )
-    truth = cv2.warpAffine(
-        labels,
-        matrix,
-        (size, size),
-        flags=how | cv2.INTER_NEAREST,
-        borderMode=cv2.BORDER_CONSTANT,
-        borderValue=(IGNORE,),
-    )
-    return FaceSample(np.asarray(crop, np.uint8), np.asarray(truth, np.uint8), person)
+    points = np.vstack([xy[list(_PUPILS)], xy[list(_MOUTH_CORNERS)].mean(0)])
+    return aligned(image, labels, points, person, size)
 
 
 def derive_labels(

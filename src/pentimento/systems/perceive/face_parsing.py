@@ -468,6 +468,11 @@ class FaceParsing:
     def load_extra_state(self, state: Mapping[str, Tensor]) -> None:
         """Nothing to take back."""
 
+    @property
+    def size(self) -> int:
+        """Side of the crop at which it looks best, in pixels."""
+        return self.config.size
+
     def logits(self, image: Tensor) -> Tensor:
         """Return (N, K, H, W) logits of (N, 3, H, W) images in [-1, 1]; differentiable.
 
