@@ -507,7 +507,7 @@ class FaceParsing:
         if image.dtype != np.uint8:
             raise ValueError(f"expected uint8 values 0..255, got {image.dtype}")
         network = self.networks["parser"]
-        x = torch.from_numpy(np.ascontiguousarray(image)).to(next(network.parameters()).device)
+        x = torch.tensor(image, device=next(network.parameters()).device)
         x = x.permute(2, 0, 1)[None].float() / 127.5 - 1
         inside = (self.config.size, self.config.size)
         x = F.interpolate(x, inside, mode="bilinear", antialias=True)
