@@ -229,7 +229,7 @@ def _dpi(dpi: Any) -> tuple[float, float] | None:
     except (TypeError, ValueError, ZeroDivisionError):
         return None
     # PNG counts per metre: 300 dpi comes back as 299.9994.
-    return (round(x, 2), round(y, 2)) if 0.01 <= min(x, y) and max(x, y) < 1e6 else None
+    return (round(x, 2), round(y, 2)) if min(x, y) >= 0.01 and max(x, y) < 1e6 else None
 
 
 def turned(array: NDArray[Any], orientation: int) -> NDArray[Any]:
