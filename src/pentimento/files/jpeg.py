@@ -33,7 +33,9 @@ _DIAGONALS: Final = sorted(
 _ZIGZAG: Final = np.array([8 * row + column for row, column in _DIAGONALS])
 
 _HALF: Final = np.pi / 16 * (2 * np.arange(8) + 1)
-_DCT: Final = np.cos(np.arange(8)[:, None] * _HALF) * np.where(np.arange(8), 0.5, 0.125**0.5)[:, None]
+_DCT: Final = (
+    np.cos(np.arange(8)[:, None] * _HALF) * np.where(np.arange(8), 0.5, 0.125**0.5)[:, None]
+)
 
 _YCC: Final = np.array(
     [[0.299, 0.587, 0.114], [-0.168736, -0.331264, 0.5], [0.5, -0.418688, -0.081312]], np.float32
@@ -519,10 +521,7 @@ def _decode_scan(data, at, blocks, layout, luts, spectrum, interval):  # type: i
             for y in range(part[_V]):
                 for x in range(part[_H]):
                     index = (
-                        part[_FIRST]
-                        + (row * part[_V] + y) * part[_STRIDE]
-                        + column * part[_H]
-                        + x
+                        part[_FIRST] + (row * part[_V] + y) * part[_STRIDE] + column * part[_H] + x
                     )
                     if not _decode_block(
                         data, state, luts, part, blocks[index], previous[c], spectrum
@@ -586,10 +585,7 @@ def _encode_scan(blocks, layout, codes, counts, out):  # type: ignore[no-untyped
             for y in range(part[_V]):
                 for x in range(part[_H]):
                     block = blocks[
-                        part[_FIRST]
-                        + (row * part[_V] + y) * part[_STRIDE]
-                        + column * part[_H]
-                        + x
+                        part[_FIRST] + (row * part[_V] + y) * part[_STRIDE] + column * part[_H] + x
                     ]
                     difference = block[0] - previous[c]
                     previous[c] = block[0]

@@ -76,7 +76,7 @@ def paint(scene: Scene, tone: Tone | None = None) -> Painted:
 
 
 def paste(scene: Scene) -> Painted:
-    """Put donors' pixels where they are wanted, else the nearest pixel of the class; no blending."""
+    """Put donors' pixels where they are wanted, else the nearest pixel of the class: unblended."""
     image = scene.image.copy()
     for value in np.unique(scene.target[scene.core]):
         donor = scene.swaps.get(int(value))

@@ -133,7 +133,7 @@ def _cascade() -> Any:
     from skimage.data import lbp_frontal_face_cascade_filename
     from skimage.feature import Cascade
 
-    return Cascade(lbp_frontal_face_cascade_filename())
+    return Cascade(lbp_frontal_face_cascade_filename())  # type: ignore[no-untyped-call]  # untyped
 
 
 def _detections(grey: NDArray[np.uint8]) -> list[tuple[float, float, float]]:
@@ -305,6 +305,10 @@ class Where:
             raise FaceError("give points, a box or 'aligned': one of them, not several")
         if self.index < 1:
             raise FaceError(f"faces are counted from 1, the largest; got {self.index}")
+
+
+LARGEST: Final = Where()
+"""Nothing said: the largest face."""
 
 
 def choose_face(rgb: NDArray[np.uint8], parser: Parser, where: Where, name: str) -> Face:
