@@ -166,6 +166,7 @@ def derive_labels(
     covered |= (labels == _SKIN) & (y < eyes[1] - 0.35 * face)
     if not shaved:
         labels[covered & (from_hair < from_skin)] = IGNORE
+        labels[covered & (from_hair < 0.4 * from_skin) & (y < eyes[1])] = _HAIR
     labels[np.isin(labels, [_NECK]) & (apart < 6)] = IGNORE
     return labels
 
@@ -175,6 +176,11 @@ def _named_parts(parts: NDArray[np.uint8], points: NDArray[np.float64]) -> NDArr
     labels = np.full(parts.shape, IGNORE, np.uint8)
     for value, target in _MIDDLE.items():
         labels[parts == value] = target
+    # The template's nose is a narrow bridge and two wings; CelebAMask-HQ's has flanks.
+    nose = cv2.convexHull(np.argwhere(parts == 5)[:, ::-1].astype(np.int32))
+    flanks = np.zeros(parts.shape, np.uint8)
+    cv2.fillConvexPoly(flanks, nose, (1,))
+    labels[(flanks == 1) & (labels == _SKIN)] = _NOSE
     eyes = points[list(_PUPILS)].mean(0)
     along = points[list(_MOUTH_CORNERS)].mean(0) - eyes
     y, x = np.mgrid[: parts.shape[0], : parts.shape[1]]
