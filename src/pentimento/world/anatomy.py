@@ -24,8 +24,8 @@ PIXEL: Final = 0.006
 _FACE: Final = ("skin", "nose", "u_lip", "l_lip", "mouth", "l_lid", "r_lid", "l_eye", "r_eye")
 
 HAIRLINE: Final = np.array(
-    [(0, 8.08), (20, 8.1), (36, 8.06), (46, 7.74), (54, 7.3), (60, 7.12), (66, 7.4), (80, 7.44),
-     (98, 7.25), (112, 6.85), (140, 6.6), (180, 6.52)]
+    [(0, 7.98), (18, 8.0), (34, 7.97), (43, 7.72), (50, 7.3), (55, 7.05), (62, 7.0), (68, 7.38),
+     (80, 7.42), (98, 7.2), (112, 6.85), (140, 6.6), (180, 6.52)]
 )  # fmt: skip
 """Height of the hairline (dm) over the angle (degrees) about the skull's axis, 0 in front."""
 
@@ -184,15 +184,13 @@ def _jaw(view: FrontView, level: float, count: int) -> list[tuple[int, int]]:
     return left + mirror
 
 
-def _brow_curve(brow: NDArray[np.float64], x: float, *, share: float) -> float:
-    """Return the height of the brow strip at |x|, at a share of its thickness from its lower edge."""
+def _brow_curve(brow: NDArray[np.float64], share: float) -> np.poly1d:
+    """Return height over |x| of the brow strip, at a share of its thickness from its lower edge."""
     side = brow[brow[:, 0] > 0]
-    side = side[np.argsort(side[:, 0])]
-    groups = np.array_split(side, max(len(side) // 4, 1))
+    groups = np.array_split(side[np.argsort(side[:, 0])], 6)
     at = [g[:, 0].mean() for g in groups]
-    low = np.interp(x, at, [g[:, 1].min() for g in groups])
-    high = np.interp(x, at, [g[:, 1].max() for g in groups])
-    return float(low + share * (high - low))
+    edges = [np.polyfit(at, [f(g[:, 1]) for g in groups], 2) for f in (np.min, np.max)]
+    return np.poly1d((1 - share) * edges[0] + share * edges[1])
 
 
 def brow_span(brow: NDArray[np.float64]) -> tuple[float, float]:
@@ -238,8 +236,9 @@ def landmark_points(
 
     def brows(at: Sequence[float], share: float) -> list[tuple[int, int]]:
         """Return samples over the image-left brow, at shares of its length from outside."""
+        curve = _brow_curve(brow, share)
         xs = [outside - f * span for f in at]
-        return [(view.row(_brow_curve(brow, x, share=share)), view.column(-x)) for x in xs]
+        return [(view.row(float(curve(x))), view.column(-x)) for x in xs]
 
     def mirrored(pixels: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
         return [(r, view.width - 1 - c) for r, c in pixels]
@@ -306,7 +305,7 @@ def skin_fields(
         triangles: (T, 3).
         part: (T,) index into `PARTS`.
         brow: (B, 3) outline of the eyebrows.
-        rims: (R, 3) points along the rims of the lids.
+        rims: (16, 3) points round the lids, eight of each eye in order.
     """
     x, y, z = np.abs(vertices[:, 0]), vertices[:, 1], vertices[:, 2]
 
@@ -327,8 +326,8 @@ def skin_fields(
     hairline = np.where(of("l_ear", "r_ear", "l_eye", "r_eye", "mouth", "teeth", "tongue"), -1, hairline)
 
     inside, outside = brow_span(brow)
-    low = np.array([_brow_curve(brow, at, share=0.08) for at in x])
-    high = np.array([_brow_curve(brow, at, share=0.6) for at in x])
+    along = np.clip(x, inside, outside)
+    low, high = _brow_curve(brow, 0.08)(along), _brow_curve(brow, 0.6)(along)
     brow_v = np.clip((y - (low + high) / 2) / ((high - low) / 2), -9, 9)
     brow_v = np.where(z > 0.7, brow_v, 9.0)
 
@@ -337,6 +336,13 @@ def skin_fields(
     beard = ramp(cheek_line - y, -0.02, 0.14) * ramp(y, 5.95, 6.2) * ramp(z, 0.25, 0.5)
     moustache = ramp(0.36 - x, 0, 0.12) * ramp(6.87 - y, 0, 0.04) * ramp(y, 6.6, 6.66) * ramp(z, 1.2, 1.3)
     fold = np.clip((y - 6.6) / 0.36, 0, 1)
+    steps = np.linspace(0, 1, 5)[:, None, None]
+    rims = np.concatenate(
+        [
+            ((1 - steps) * eye + steps * np.roll(eye, -1, axis=0)).reshape(-1, 3)
+            for eye in np.split(rims, 2)
+        ]
+    )
     to_rim = np.min(np.linalg.norm(vertices[:, None] - rims[None], axis=2), axis=1)
     fields = {
         "hairline": hairline,
@@ -350,7 +356,7 @@ def skin_fields(
         * ramp(y, 6.5, 6.62) * ramp(6.98 - y, 0, 0.08) * ramp(z, 1.1, 1.3),
         "forehead": near(0.0, 7.85, 0.5, 0.16),
         "lip_border": (lips & of("skin")).astype(float),
-        "lash": np.exp(-((to_rim / 0.02) ** 2)) * ~of("l_eye", "r_eye"),
+        "lash": np.exp(-((to_rim / 0.03) ** 2)) * ~of("l_eye", "r_eye"),
     }  # fmt: skip
     return {name: np.asarray(value, np.float32) for name, value in fields.items()}
 
