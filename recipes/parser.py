@@ -100,7 +100,13 @@ def smoke() -> Plan:
 
 
 def train_stage(
-    name: str, spec: str, config: Config, plan: Plan, out: Path, start: FaceParsing | None, seed: int
+    name: str,
+    spec: str,
+    config: Config,
+    plan: Plan,
+    out: Path,
+    start: FaceParsing | None,
+    seed: int,
 ) -> FaceParsing:
     """Train one stage, or continue it, or return it where it is done."""
     run = out / name
@@ -144,7 +150,7 @@ def unlabelled(data: Path) -> Iterator[Path]:
     for folder in ("faker_portraits", "congress_gray"):
         yield from sorted((data / folder).rglob("*.jpg"))
     for photo in sorted((data / "london_faces" / "smiling").glob("*.jpg")):
-        if split_of(f"neutra-{photo.stem.split('_')[0]}") == "train":
+        if split_of(f"neutral-{photo.stem.split('_')[0]}") == "train":
             yield photo
 
 

@@ -176,10 +176,14 @@ def _jaw(view: FrontView, level: float, count: int) -> list[tuple[int, int]]:
         if len(hit):
             edge.append((rows[hit[-1]], columns[hit[-1]]))
     line = np.array(edge or [(centre, middle)], float)
-    line = np.column_stack([np.convolve(np.pad(c, 7, "edge"), np.ones(15) / 15, "valid") for c in line.T])
+    line = np.column_stack(
+        [np.convolve(np.pad(c, 7, "edge"), np.ones(15) / 15, "valid") for c in line.T]
+    )
     run = np.concatenate([[0], np.cumsum(np.hypot(*np.diff(line, axis=0).T))])
     at = np.linspace(0, run[-1], (count + 1) // 2)
-    left = [(round(np.interp(s, run, line[:, 0])), round(np.interp(s, run, line[:, 1]))) for s in at]
+    left = [
+        (round(np.interp(s, run, line[:, 0])), round(np.interp(s, run, line[:, 1]))) for s in at
+    ]
     mirror = [(r, view.width - 1 - c) for r, c in left[-2::-1]]
     return left + mirror
 
@@ -254,7 +258,12 @@ def landmark_points(
         left_eye = _opening(eyes[0], at)
         right = mirrored(left_eye)
         # The mirrored contour runs backwards; restart it at its image-left corner.
-        right_eye = [right[half_turn], *right[half_turn - 1 : 0 : -1], right[0], *right[: half_turn : -1]]
+        right_eye = [
+            right[half_turn],
+            *right[half_turn - 1 : 0 : -1],
+            right[0],
+            *right[:half_turn:-1],
+        ]
         jaw = _jaw(view, level, 17 if count == 68 else 33)
         upper = (
             arc + mirrored(arc)[::-1]
@@ -323,7 +332,9 @@ def skin_fields(
 
     angle = np.degrees(np.arctan2(x, z - 0.45))
     hairline = np.clip(y - np.interp(angle, *HAIRLINE.T), -1, 1)
-    hairline = np.where(of("l_ear", "r_ear", "l_eye", "r_eye", "mouth", "teeth", "tongue"), -1, hairline)
+    hairline = np.where(
+        of("l_ear", "r_ear", "l_eye", "r_eye", "mouth", "teeth", "tongue"), -1, hairline
+    )
 
     inside, outside = brow_span(brow)
     along = np.clip(x, inside, outside)
@@ -334,7 +345,9 @@ def skin_fields(
     lips = of("u_lip", "l_lip")
     cheek_line = 6.68 + 0.95 * np.maximum(x - 0.3, 0)
     beard = ramp(cheek_line - y, -0.02, 0.14) * ramp(y, 5.95, 6.2) * ramp(z, 0.25, 0.5)
-    moustache = ramp(0.36 - x, 0, 0.12) * ramp(6.87 - y, 0, 0.04) * ramp(y, 6.6, 6.66) * ramp(z, 1.2, 1.3)
+    moustache = (
+        ramp(0.36 - x, 0, 0.12) * ramp(6.87 - y, 0, 0.04) * ramp(y, 6.6, 6.66) * ramp(z, 1.2, 1.3)
+    )
     fold = np.clip((y - 6.6) / 0.36, 0, 1)
     steps = np.linspace(0, 1, 5)[:, None, None]
     rims = np.concatenate(

@@ -184,7 +184,11 @@ def sample_style(rng: np.random.Generator, *, male: float, age: float) -> HairSt
              "short": 1.0, "fringed": 0.6, "afro": 0.7, "buzz": 0.1}  # fmt: skip
     chances = {name: male * man.get(name, 0) + (1 - male) * woman.get(name, 0) for name in STYLES}
     thinning = male * np.clip((age - 28) / 30, 0, 1)
-    chances |= {"bald": 0.3 + 1.2 * thinning, "receding": 3.0 * thinning, "horseshoe": 2.0 * thinning}
+    chances |= {
+        "bald": 0.3 + 1.2 * thinning,
+        "receding": 3.0 * thinning,
+        "horseshoe": 2.0 * thinning,
+    }
     chances["bald"] *= male
     names = list(chances)
     share = np.array([chances[name] for name in names])
@@ -215,7 +219,10 @@ class Ground:
         heights = np.interp(np.degrees(np.abs(self.angles)), *HAIRLINE.T)
         # Heights fall from row to row; np.interp wants them rising.
         self.hairline = np.array(
-            [np.interp(-y, -np.minimum.accumulate(c), _ROWS) for y, c in zip(heights, mean[..., 1], strict=True)]
+            [
+                np.interp(-y, -np.minimum.accumulate(c), _ROWS)
+                for y, c in zip(heights, mean[..., 1], strict=True)
+            ]
         )
 
     def _points(self, vertices: Floats) -> Array:
@@ -305,7 +312,12 @@ class Ground:
         return angle, row
 
     def _comb(
-        self, surface: "_Surface", style: HairStyle, angle: Array, row: Array, rng: np.random.Generator
+        self,
+        surface: "_Surface",
+        style: HairStyle,
+        angle: Array,
+        row: Array,
+        rng: np.random.Generator,
     ) -> Locks:
         """Return short locks combed one way on top, downwards at the sides."""
         root = row * np.array([np.sin(angle), np.cos(angle)])
@@ -315,7 +327,9 @@ class Ground:
         # Over the forehead the direction of the comb decides, at sides and back the pull of gravity.
         side = side * np.where(np.abs(angle) < np.radians(45), 0.35, 1.0)
         if style.parting:
-            combed = np.where(root[0] * np.sign(style.parting) > abs(style.parting), -combed, combed)
+            combed = np.where(
+                root[0] * np.sign(style.parting) > abs(style.parting), -combed, combed
+            )
         way = combed * (1 - side) + radial * side + rng.normal(0, 0.25, root.shape)
         way /= np.maximum(np.hypot(*way), 1e-6)
         length = style.length * rng.uniform(0.6, 1.15, len(row))
@@ -328,11 +342,20 @@ class Ground:
             ends = style.fringe + rng.uniform(-0.07, 0.05, len(row))[:, None]
             limit = np.maximum(limit, limit + front * (ends - limit))
         h = np.minimum(h, limit)
-        lift = self._body(style, phi, h) + 0.02 + style.rise * t * rng.uniform(0.3, 1, len(row))[:, None]
+        lift = (
+            self._body(style, phi, h)
+            + 0.02
+            + style.rise * t * rng.uniform(0.3, 1, len(row))[:, None]
+        )
         return Locks(phi, h, lift, style.width * rng.uniform(0.6, 1.3, len(row)))
 
     def _fall(
-        self, surface: "_Surface", style: HairStyle, angle: Array, row: Array, rng: np.random.Generator
+        self,
+        surface: "_Surface",
+        style: HairStyle,
+        angle: Array,
+        row: Array,
+        rng: np.random.Generator,
     ) -> Locks:
         """Return locks that leave the parting, pass the face at its sides and hang down."""
         count = len(row)
@@ -356,7 +379,12 @@ class Ground:
         return Locks(phi, h, lift, style.width * rng.uniform(0.6, 1.4, count))
 
     def _gather(
-        self, surface: "_Surface", style: HairStyle, angle: Array, row: Array, rng: np.random.Generator
+        self,
+        surface: "_Surface",
+        style: HairStyle,
+        angle: Array,
+        row: Array,
+        rng: np.random.Generator,
     ) -> Locks:
         """Return locks drawn tightly to one place at the back."""
         root = row * np.array([np.sin(angle), np.cos(angle)])
@@ -389,8 +417,10 @@ class _Noise:
         total = np.zeros(np.broadcast_shapes(angle.shape, row.shape))
         for k in range(12):
             turns, climbs = 3 + 2 * k, 4 + (5 * k) % 17
-            total += self.weight[1, k] * np.sin(turns * angle + self.phase[1, k]) * np.sin(
-                climbs * row + self.phase[2, k]
+            total += (
+                self.weight[1, k]
+                * np.sin(turns * angle + self.phase[1, k])
+                * np.sin(climbs * row + self.phase[2, k])
             )
         return total / 2.5
 
@@ -411,7 +441,9 @@ class _Surface:
                 [s := radius_new / np.maximum(radius, 1e-6), np.ones_like(s), s], axis=-1
             )
         self.points = np.concatenate([flat, flat[:1]]) + axis
-        out = self.points - axis - np.array([0, 1, 0]) * np.maximum(self.points[..., 1:2], CENTRE[1])
+        out = (
+            self.points - axis - np.array([0, 1, 0]) * np.maximum(self.points[..., 1:2], CENTRE[1])
+        )
         dome = _ROWS[None, :, None] <= 1
         out = np.where(dome, self.points - CENTRE, out * np.array([1, 0, 1]))
         self.normals = out / np.maximum(np.linalg.norm(out, axis=-1, keepdims=True), 1e-6)
@@ -483,9 +515,7 @@ def _outermost(origins: Array, rays: Array, corners: Array) -> tuple[NDArray[np.
     return best, w / w.sum(axis=1, keepdims=True)
 
 
-def _ribbons(
-    surface: _Surface, locks: Locks, style: HairStyle, rng: np.random.Generator
-) -> Mesh:
+def _ribbons(surface: _Surface, locks: Locks, style: HairStyle, rng: np.random.Generator) -> Mesh:
     """Return rounded, tapering strips along the paths of locks."""
     points = surface.at(locks.angle, locks.row, locks.lift)
     normal = surface.normal(locks.angle, locks.row)
@@ -510,7 +540,9 @@ def _strips(
     half = 0.5 * width[:, None, None] * taper[:, None]
     bulge = normal * half * 0.55
     roll = normal * half * rng.normal(0, 0.35, (count, 1, 1))
-    strips = np.stack([points - across * half - roll, points + bulge, points + across * half + roll], 2)
+    strips = np.stack(
+        [points - across * half - roll, points + bulge, points + across * half + roll], 2
+    )
     grid = grid_triangles(steps, 3)
     triangles = (np.arange(count)[:, None, None] * steps * 3 + grid).reshape(-1, 3)
     shade = rng.random((count, 1, 1)) * 0.94

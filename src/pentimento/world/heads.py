@@ -214,7 +214,10 @@ def _rotation(side: float, up: float) -> Floats:
 def sample_expression(rng: np.random.Generator, units: Sequence[str]) -> dict[str, float]:
     """Return activations of a plausible expression among the given units."""
     amount: dict[str, float] = {}
-    both = {"eye": ("closure", "opened-up", "slit"), "eyebrows": ("down", "extern-up", "inner-up", "up")}
+    both = {
+        "eye": ("closure", "opened-up", "slit"),
+        "eyebrows": ("down", "extern-up", "inner-up", "up"),
+    }
 
     def add(name: str, value: float) -> None:
         """Add to a unit; a name of both sides moves both, not quite alike."""
@@ -318,9 +321,7 @@ def load_heads(folder: Path | None = None) -> Heads:
         arrays = load_file(folder / "model.safetensors")
         if config["format"] != "pentimento-head-1":
             raise KeyError(config["format"])
-        wide = {
-            name: arrays[name] * arrays[f"{name}_scale"][:, None, None] for name in _QUANTISED
-        }
+        wide = {name: arrays[name] * arrays[f"{name}_scale"][:, None, None] for name in _QUANTISED}
         points = {
             count: Anchors(
                 arrays[f"landmarks_{count}_corners"].astype(np.int32),

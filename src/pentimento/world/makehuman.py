@@ -128,7 +128,11 @@ def read_obj(
         elif kind == "f":
             corners = [w.split("/") for w in words]
             faces.append(
-                (group, [int(c[0]) - 1 for c in corners], [int((c + ["1"])[1] or 1) - 1 for c in corners])
+                (
+                    group,
+                    [int(c[0]) - 1 for c in corners],
+                    [int((c + ["1"])[1] or 1) - 1 for c in corners],
+                )
             )
     if not faces:
         raise DataError(f"{path}: an OBJ file with faces was expected, it has none")

@@ -110,7 +110,10 @@ class Mesh:
 
 
 def make_mesh(
-    vertices: NDArray[np.floating], triangles: NDArray[np.integer], uv: NDArray[np.floating], part: str
+    vertices: NDArray[np.floating],
+    triangles: NDArray[np.integer],
+    uv: NDArray[np.floating],
+    part: str,
 ) -> Mesh:
     """Return a mesh of one part from arrays of any float or integer type.
 
@@ -175,5 +178,10 @@ def grid_triangles(rows: int, columns: int, *, closed: bool = False) -> Indices:
     across = columns if closed else columns - 1
     r, c = np.mgrid[0 : rows - 1, 0:across]
     right = (c + 1) % columns
-    a, b, d, e = r * columns + c, r * columns + right, (r + 1) * columns + c, (r + 1) * columns + right
+    a, b, d, e = (
+        r * columns + c,
+        r * columns + right,
+        (r + 1) * columns + c,
+        (r + 1) * columns + right,
+    )
     return np.stack([a, d, b, b, d, e], axis=-1).reshape(-1, 3).astype(np.int32)

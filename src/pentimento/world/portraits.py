@@ -125,7 +125,9 @@ def _bake(figure: Figure, sky: NDArray[np.float64]) -> NDArray[np.float32]:
     surface = figure.surface
     light = np.zeros_like(surface.position)
     n = figure.solid_vertices
-    light[:n] = bake(surface.position[:n], surface.normal[:n], surface.triangles[: figure.solid], sky)
+    light[:n] = bake(
+        surface.position[:n], surface.normal[:n], surface.triangles[: figure.solid], sky
+    )
     light[n:] = light[figure.rooted]
     return light
 
@@ -172,7 +174,9 @@ def _lighting(rng: Rng) -> tuple[NDArray[np.float64], ...]:
     rim = [-np.sign(key[0]) * rng.uniform(0.7, 1.2), rng.uniform(0.1, 0.8), -rng.uniform(0.3, 1.0)]
     contrast = rng.uniform(0.0, 0.55)
     gel = 1 + rng.normal(0, 0.10, 3) * (1 if rng.random() < 0.75 else 2.5)
-    levels = np.array([rng.uniform(0.6, 1.2), 0.4 * contrast, rng.choice([0.0, 1.0]) * rng.uniform(0.3, 1.1)])
+    levels = np.array(
+        [rng.uniform(0.6, 1.2), 0.4 * contrast, rng.choice([0.0, 1.0]) * rng.uniform(0.3, 1.1)]
+    )
     colour = np.stack([white * levels[0], white[::-1] * levels[1], gel * levels[2]])
     blur = np.array([rng.uniform(0.7, 2.6), 2.6, 1.5])
     box = np.array([rng.uniform(0.05, 0.17), 0.09, 0.05])
