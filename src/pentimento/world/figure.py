@@ -287,7 +287,7 @@ def draw_figure(rng: Rng, heads: Heads) -> Figure:
     side = np.where(curves[:, 0, 0] > 0, CLASS_OF_PART[PARTS.index("l_eye")], CLASS_OF_PART[PARTS.index("r_eye")])
     strands.add(pose, curves, widths, normal[nearest], rng.random(len(curves)), nearest, m.LASH, side.astype(np.uint8))
     if bearded:
-        grower.beard(float(min(0.03 + rng.gamma(1.5, 0.035), 0.26)))
+        grower.beard(float(min(0.03 + rng.gamma(1.5, 0.035), 0.26)), float(points[68][48:68, 1].mean()))
         skin = skin._replace(stubble=1.0)
     if hairy.any():
         grower.loose_hair(hairy, float(worn.get("curl", 0.3)))
@@ -432,10 +432,10 @@ class _Grower:
         left, right = CELEBAMASK19.values("l_brow", "r_brow")
         self._add(roots, curves, width, m.BROW, np.where(side > 0, left, right).astype(np.uint8))
 
-    def beard(self, length: float) -> None:
-        """Grow a beard: longer at the chin, falling."""
+    def beard(self, length: float, mouth: float) -> None:
+        """Grow a beard: longer below the height `mouth`, falling."""
         area = self._field("beard").astype(np.float64)
-        area = np.where(self._field("lips") > 0.35, 0, area) ** 1.3
+        area = np.where(self._field("lips") > 0.05, 0, area) ** 1.3
         roots = self._roots(area, 4200)
         root = roots.of(self.mesh.triangles, self.mesh.vertices)
         if not len(root):
@@ -444,6 +444,7 @@ class _Grower:
         direction = np.array([0, -1.0, 0.1]) + np.array([0.9, 0, 0]) * root[:, :1]
         direction = direction + self.rng.normal(0, 0.28, direction.shape)
         size = length * self.rng.uniform(0.5, 1.3, len(root)) * (0.5 + 0.7 * roots.of(self.mesh.triangles, area))
+        size = np.minimum(size, 0.07 + 0.5 * np.maximum(mouth - root[:, 1], 0))
         curves = grow(root, normal, unit(direction), size, lift=0.22, droop=0.25)
         self._add(roots, curves, self.rng.uniform(0.005, 0.009, len(root)), m.BEARD, 1)
 

@@ -232,7 +232,7 @@ def sample_eyes(rng: Rng, tone: float, centre: Colour, gaze: Colour) -> Eyes:
         iris=iris * rng.uniform(0.85, 1.25),
         inner=iris * np.array([1.7, 1.25, 0.7]),
         sclera=linear([222, 214, 208]) * rng.uniform(0.82, 1.0),
-        iris_angle=float(rng.uniform(0.475, 0.53)),
+        iris_angle=float(rng.uniform(0.445, 0.495)),
         pupil=float(rng.uniform(0.30, 0.48)),
         ring=float(rng.uniform(0.4, 0.85)),
         seed=float(rng.uniform(0, 30)),

@@ -414,9 +414,11 @@ def _fibre(fibres, kind, table, f, u, v, out):  # type: ignore[no-untyped-def]
         fine = noise(table, 210 * (u + bend), 2.5 * v, 3.0)[0]
         wide = noise(table, 48 * (u + bend), 1.3 * v, 7.0)[0]
         strand, along = _clamp(0.5 + 0.35 * fine + 0.3 * wide, 0.0, 1.0), v
+        white = fibres.grey[kind] * _clamp(0.8 + 0.6 * wide, 0.0, 1.0)
+    else:
+        white = 1.0 if (strand * 97.31) % 1.0 < fibres.grey[kind] else 0.0
     level = 1 + fibres.vary[kind] * (2.4 * strand - 1.2)
     level *= fibres.root[kind] + (1 - fibres.root[kind]) * _clamp(2.5 * along, 0.0, 1.0)
-    white = 1.0 if (strand * 97.31) % 1.0 < fibres.grey[kind] else 0.0
     for c in range(3):
         colour = fibres.colour[kind, c]
         out[c] = max(level, 0.15) * (colour + 0.85 * white * (0.40 - 0.03 * c - colour))
@@ -477,9 +479,10 @@ def shade(triangle, near, weights, surface, lights, skin, eyes, fibres, cloth, h
                 wrap_r, wrap_g, wrap_b = skin.scatter[0], skin.scatter[1], skin.scatter[2]
                 relief = skin.pores * (1 - 0.3 * f[LIPS])
                 lips = _clamp(f[LIPS], 0.0, 1.0)
-                gloss = 0.9 * skin.gloss + lips * (skin.lip_gloss * 2.2 - 0.9 * skin.gloss)
-                haze = 1.3 * skin.gloss
-                sharp = 42.0 + 40 * lips
+                gloss = 0.45 * skin.gloss
+                gloss += lips * (1.6 * skin.lip_gloss - gloss)
+                haze, broad = 1.2 * skin.gloss, 9.0
+                sharp = 26.0 + 40 * lips
             elif material == EYE:
                 which = 0 if f[STRAND] < 0.5 else 1
                 a, b = 2 * u - 1, 2 * v - 1
