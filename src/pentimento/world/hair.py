@@ -209,6 +209,7 @@ class Ground:
     """
 
     def __init__(self, heads: Heads):
+        self.heads = heads
         self.angles = np.linspace(-np.pi, np.pi, _ANGLES, endpoint=False)
         self.anchors = _probe(heads, self.angles)
         mean = self._points(heads.neutral)
@@ -225,17 +226,35 @@ class Ground:
         """Return h of the hairline at angles φ (radians)."""
         return np.interp(angle, self.angles, self.hairline, period=2 * np.pi)
 
-    def grow(self, vertices: Floats, style: HairStyle, rng: np.random.Generator) -> Mesh | None:
+    def surface(self, vertices: Floats, *, hang: bool = False) -> "Surface":
+        """Return one head's surface in hair coordinates.
+
+        Args:
+            vertices: (V, 3) of the head.
+            hang: bridge the hollows that hanging hair does not follow.
+        """
+        return Surface(self._points(vertices), hang=hang)
+
+    def grow(
+        self,
+        vertices: Floats,
+        style: HairStyle,
+        rng: np.random.Generator,
+        *,
+        hat: Array | None = None,
+    ) -> Mesh | None:
         """Return the hair of a head, or None if there is none.
 
         Args:
             vertices: (V, 3) of the head, from `Heads.vertices`.
             style: what to grow.
             rng: source of chance for the single locks.
+            hat: (A,) h of a hat's edge over `angles`; above it the hair is pressed flat.
         """
         if style.flow == "none":
             return None
-        surface = _Surface(self._points(vertices), hang=style.flow == "fall")
+        surface = self.surface(vertices, hang=style.flow == "fall")
+        surface.press(self.angles, hat)
         noise = _Noise(rng)
         parts = [self._shell(surface, style, noise)]
         if style.flow != "shell":
@@ -265,7 +284,7 @@ class Ground:
         top = 1.0 - 0.25 * _smooth((0.5 - row) / 0.5)
         return 0.012 + style.volume * inner * top
 
-    def _shell(self, surface: "_Surface", style: HairStyle, noise: "_Noise") -> Mesh:
+    def _shell(self, surface: "Surface", style: HairStyle, noise: "_Noise") -> Mesh:
         """Return the body of the hair, a grid from crown (or bald edge) to its uneven lower edge."""
         columns, rows = 120, 22 if style.flow == "fall" else 16
         angle = np.linspace(-np.pi, np.pi, columns, endpoint=False)
@@ -305,7 +324,7 @@ class Ground:
         return angle, row
 
     def _comb(
-        self, surface: "_Surface", style: HairStyle, angle: Array, row: Array, rng: np.random.Generator
+        self, surface: "Surface", style: HairStyle, angle: Array, row: Array, rng: np.random.Generator
     ) -> Locks:
         """Return short locks combed one way on top, downwards at the sides."""
         root = row * np.array([np.sin(angle), np.cos(angle)])
@@ -332,7 +351,7 @@ class Ground:
         return Locks(phi, h, lift, style.width * rng.uniform(0.6, 1.3, len(row)))
 
     def _fall(
-        self, surface: "_Surface", style: HairStyle, angle: Array, row: Array, rng: np.random.Generator
+        self, surface: "Surface", style: HairStyle, angle: Array, row: Array, rng: np.random.Generator
     ) -> Locks:
         """Return locks that leave the parting, pass the face at its sides and hang down."""
         count = len(row)
@@ -356,7 +375,7 @@ class Ground:
         return Locks(phi, h, lift, style.width * rng.uniform(0.6, 1.4, count))
 
     def _gather(
-        self, surface: "_Surface", style: HairStyle, angle: Array, row: Array, rng: np.random.Generator
+        self, surface: "Surface", style: HairStyle, angle: Array, row: Array, rng: np.random.Generator
     ) -> Locks:
         """Return locks drawn tightly to one place at the back."""
         root = row * np.array([np.sin(angle), np.cos(angle)])
@@ -395,7 +414,7 @@ class _Noise:
         return total / 2.5
 
 
-class _Surface:
+class Surface:
     """The head's surface in hair coordinates, for one identity."""
 
     def __init__(self, points: Array, *, hang: bool):
@@ -415,6 +434,12 @@ class _Surface:
         dome = _ROWS[None, :, None] <= 1
         out = np.where(dome, self.points - CENTRE, out * np.array([1, 0, 1]))
         self.normals = out / np.maximum(np.linalg.norm(out, axis=-1, keepdims=True), 1e-6)
+        self._angles, self._hat = np.zeros(1), np.full(1, -np.inf)
+
+    def press(self, angles: Array, hat: Array | None) -> None:
+        """Let nothing stand off above the edge h (A,) of a hat over φ (A,)."""
+        if hat is not None:
+            self._angles, self._hat = angles, hat
 
     def _mix(self, table: Array, angle: Array, row: Array) -> Array:
         a = ((angle + np.pi) / (2 * np.pi) % 1.0) * _ANGLES
@@ -429,6 +454,8 @@ class _Surface:
 
     def at(self, angle: Array, row: Array, lift: Array) -> Array:
         """Return points (…, 3) at hair coordinates of equal shapes (…)."""
+        edge = np.interp(angle, self._angles, self._hat, period=2 * np.pi)
+        lift = np.where(row < edge + 0.05, np.minimum(lift, 0.025), lift)
         return self._mix(self.points, angle, row) + lift[..., None] * self.normal(angle, row)
 
     def normal(self, angle: Array, row: Array) -> Array:
@@ -484,7 +511,7 @@ def _outermost(origins: Array, rays: Array, corners: Array) -> tuple[NDArray[np.
 
 
 def _ribbons(
-    surface: _Surface, locks: Locks, style: HairStyle, rng: np.random.Generator
+    surface: Surface, locks: Locks, style: HairStyle, rng: np.random.Generator
 ) -> Mesh:
     """Return rounded, tapering strips along the paths of locks."""
     points = surface.at(locks.angle, locks.row, locks.lift)
@@ -519,7 +546,7 @@ def _strips(
     return make_mesh(strips.reshape(-1, 3), triangles, uv.reshape(-1, 2), "hair")
 
 
-def _tail_mesh(surface: _Surface, style: HairStyle, rng: np.random.Generator) -> Mesh:
+def _tail_mesh(surface: Surface, style: HairStyle, rng: np.random.Generator) -> Mesh:
     """Return the gathered end: a hanging tail, or a bun."""
     row, length = style.tie
     angle = np.array([np.pi - 1e-6])
