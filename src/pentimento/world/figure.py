@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from pentimento.labels import CELEBAMASK19
 from pentimento.world import materials as m
+from pentimento.world.accessories import clothes, earrings, glasses, hat, necklace
 from pentimento.world.hair import Ground, sample_style
 from pentimento.world.heads import HeadParams, Heads
 from pentimento.world.mesh import CLASS_OF_PART, PARTS, Mesh, merge, vertex_normals
@@ -246,7 +247,7 @@ def draw_figure(rng: Rng, heads: Heads) -> Figure:
     skin = m.sample_skin(rng, tone, params.age, female, hair_colour)
     fibres = m.sample_fibres(rng, hair_colour, grey, female and rng.random() < 0.5)
     trim = m.sample_trim(rng)
-    cloth, hat = m.sample_fabric(rng), m.sample_fabric(rng)
+    cloth, felt = m.sample_fabric(rng), m.sample_fabric(rng)
     extras, worn = _dress(rng, heads, params, head)
     skin = skin._replace(scalp=float(worn["scalp"]))
 
@@ -318,7 +319,7 @@ def draw_figure(rng: Rng, heads: Heads) -> Figure:
         lens_triangles=lens.triangles if lens else np.zeros((0, 3), np.int32),
         face=position[heads.vertices_of(*_FACE)],
         landmarks={count: pose(p) for count, p in points.items()},
-        skin=skin, eyes=eyes, fibres=fibres, cloth=cloth, hat=hat, trim=trim,
+        skin=skin, eyes=eyes, fibres=fibres, cloth=cloth, hat=felt, trim=trim,
         attributes={
             "age": round(params.age, 1),
             "sex": "female" if female else "male",
@@ -338,13 +339,29 @@ def _dress(
     rng: Rng, heads: Heads, params: HeadParams, head: Mesh
 ) -> tuple[list[Mesh], dict[str, Any]]:
     """Draw hair and everything worn: meshes, and words and numbers about them."""
+    ground, vertices = _ground(heads), head.vertices
+    female = params.male < 0.5
+    grown = params.age > 14
+    chance = {
+        "glasses": 0.10 + 0.004 * params.age,
+        "hat": 0.11,
+        "earrings": 0.45 * grown if female else 0.05,
+        "necklace": 0.35 * grown if female else 0.06,
+        "clothes": 0.96,
+    }
+    worn: dict[str, Any] = {name: bool(rng.random() < share) for name, share in chance.items()}
     style = sample_style(rng, male=params.male, age=params.age)
-    hair = _ground(heads).grow(head.vertices, style, rng)
+    makers = {"glasses": glasses, "earrings": earrings, "necklace": necklace, "clothes": clothes}
+    meshes = [make(ground, vertices, rng) for name, make in makers.items() if worn[name]]
+    cover = hat(ground, vertices, rng) if worn["hat"] else None
+    if cover is not None:
+        meshes.append(cover.mesh)
+    hair = ground.grow(vertices, style, rng, hat=cover.edge if cover else None)
+    if hair is not None:
+        meshes.append(hair)
     cropped = style.name not in ("bald", "horseshoe", "receding")
-    return (
-        [hair] if hair is not None else [],
-        {"hair": style.name, "scalp": 0.9 * cropped, "curl": min(1.0, 10 * style.wave)},
-    )
+    looks = {"hair": style.name, "scalp": 0.9 * cropped, "curl": min(1.0, 10 * style.wave)}
+    return meshes, worn | looks
 
 
 def _ground(heads: Heads) -> Ground:
