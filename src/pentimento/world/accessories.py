@@ -69,8 +69,7 @@ def glasses(ground: Ground, vertices: Floats, rng: np.random.Generator) -> Mesh:
         rim = np.stack([centre[0] + side * x, centre[1] + y, np.zeros_like(x)], axis=1)
         # Frames wrap a little: the outer edge stands further back.
         rim[:, 2] = front + 0.05 - 0.12 * outward**2 * width
-        if rng.random() < 0.85 or radius > 0.02 or side > 0:
-            parts.append(tube(rim, radius, "glasses", closed=True, flat=1.3))
+        parts.append(tube(rim, radius, "glasses", closed=True, flat=1.3))
         lens = np.concatenate([rim, rim.mean(axis=0, keepdims=True) + [[0, 0, 0.02]]])
         ring = np.arange(len(rim))
         fan = np.stack([ring, np.roll(ring, -1), np.full_like(ring, len(rim))], axis=1)
@@ -146,7 +145,7 @@ def hat(ground: Ground, vertices: Floats, rng: np.random.Generator) -> Hat:
     if kind == "beanie":
         slouch = rng.uniform(0, 0.3)
         ripple = 0.02 * np.sin(11 * angle + rng.uniform(0, 6)) * np.sin(5 * row)
-        lift = lift + slouch * np.maximum(1 - row, 0) ** 2 * np.linspace(0.4, 1, columns) + ripple
+        lift = lift + slouch * np.maximum(1 - row, 0) ** 2 * (0.7 - 0.3 * np.cos(angle)) + ripple
         cuff = rng.uniform(0.7, 0.85) if rng.random() < 0.7 else 2.0
         lift = lift + 0.05 * (t[:, None] > cuff)
     points = surface.at(around, row, lift)
@@ -222,7 +221,7 @@ def necklace(ground: Ground, vertices: Floats, rng: np.random.Generator) -> Mesh
     """Return a chain or beads around the neck, sometimes with a pendant."""
     surface = ground.surface(vertices)
     angle = np.linspace(-np.pi, np.pi, 72, endpoint=False)
-    front, back = rng.uniform(2.2, 2.7), rng.uniform(1.65, 1.8)
+    front, back = rng.uniform(2.9, 3.5), rng.uniform(2.3, 2.45)
     row = back + (front - back) * (0.5 + 0.5 * np.cos(angle)) ** 1.5
     radius = rng.uniform(0.012, 0.022)
     path = surface.at(angle, row, np.full(72, 1.2 * radius))
@@ -246,7 +245,7 @@ def clothes(ground: Ground, vertices: Floats, rng: np.random.Generator) -> Mesh:
     if kind in ("crew", "vee"):
         parts.append(_hem(ground, vertices, depth, wide, pointed=kind == "vee"))
     elif kind == "turtle":
-        parts.append(_band(ground, vertices, rise=0.45, flare=0.05, fold=0.0, opening=0.0))
+        parts.append(_band(ground, vertices, rise=rng.uniform(0.4, 0.6), flare=0.0, fold=0.0, opening=0.0))
     else:
         parts.append(
             _band(ground, vertices, rise=rng.uniform(0.22, 0.32), flare=0.04,
@@ -255,7 +254,7 @@ def clothes(ground: Ground, vertices: Floats, rng: np.random.Generator) -> Mesh:
     if kind == "jacket":
         deep = rng.uniform(1.0, 1.5)
         parts.append(_garment(ground, vertices, deep, 0.16, 0.12, "cloth", pointed=True))
-        parts.append(_hem(ground, vertices, deep, 0.16, pointed=True, size=0.07, off=0.14))
+        parts.append(_hem(ground, vertices, deep, 0.16, pointed=True, size=0.04, off=0.13))
     return merge(parts)
 
 
@@ -263,7 +262,7 @@ def _neckline(angle: Array, depth: float, wide: float, *, pointed: bool) -> Arra
     """Return h of the neckline over φ; the V reaches lower in front."""
     front = np.abs(angle) / np.radians(60)
     dip = np.maximum(1 - front, 0) if pointed else 1 - _smooth(front)
-    base = 1.98 + 0.28 * _smooth(1 - np.abs(angle) / np.pi)
+    base = 2.42 + 0.42 * _smooth(1 - np.abs(angle) / np.pi)
     return base + wide + depth * dip
 
 
@@ -280,24 +279,22 @@ def _garment(
     normals = vertex_normals(vertices, heads.triangles)
     moved = vertices + np.float32(off) * normals
     cloth = Mesh(moved, heads.triangles, heads.uv, heads.part).select(body)
-    x, y, z = cloth.vertices.T.astype(np.float64)
+    # The line is drawn on the mean head, so it rides on the vertices of every other.
+    x, y, z = heads.neutral[np.unique(heads.triangles[body])].T.astype(np.float64)
     line = _height(_neckline(np.arctan2(x, z - CENTRE[2]), depth, wide, pointed=pointed))
-    shift = float(np.mean(vertices[heads.vertices_of("neck"), 1])) - float(
-        np.mean(heads.neutral[heads.vertices_of("neck"), 1])
-    )
-    cut = clip(cloth, (line + shift - y).astype(np.float32))
+    cut = clip(cloth, (line - y).astype(np.float32))
     return make_mesh(cut.vertices, cut.triangles, cut.uv, part)
 
 
 def _hem(
     ground: Ground, vertices: Floats, depth: float, wide: float, *, pointed: bool,
-    size: float = 0.045, off: float = 0.05,
+    size: float = 0.032, off: float = 0.065,
 ) -> Mesh:  # fmt: skip
     """Return the rolled edge along a neckline."""
     angle = np.linspace(-np.pi, np.pi, 96, endpoint=False)
     row = _neckline(angle, depth, wide, pointed=pointed)
     path = ground.surface(vertices).at(angle, row, np.full(96, off))
-    return tube(path, size, "collar", closed=True, flat=0.6)
+    return tube(path, size, "collar", closed=True, flat=1.8)
 
 
 def _band(
@@ -316,11 +313,11 @@ def _band(
     surface = ground.surface(vertices)
     angle = np.linspace(np.radians(opening), 2 * np.pi - np.radians(opening), 72)
     angle = (angle + np.pi) % (2 * np.pi) - np.pi
-    low = _neckline(angle, 0.05, 0.05, pointed=False)
+    low = _neckline(angle, 0.05, 0.18, pointed=False)
     ends = _smooth((np.degrees(np.abs(angle)) - opening) / 30)
     steps = np.linspace(0, 1, 6)[:, None]
     rows = [low - rise * steps * (0.7 + 0.3 * ends)]
-    lifts = [0.05 + flare * steps + 0 * angle]
+    lifts = [0.09 + flare * steps + 0 * angle]
     if fold:
         rows.append(rows[0][-1] + steps[1:] * fold * (1.9 - 0.9 * ends))
         lifts.append(lifts[0][-1] + 0.03 + 0.09 * steps[1:] + 0 * angle)
@@ -328,6 +325,7 @@ def _band(
     points = surface.at(np.broadcast_to(angle, row.shape), row, lift)
     t = np.linspace(0, 1, len(row))[:, None]
     uv = np.stack(np.broadcast_arrays(np.linspace(0, 1, 72)[None], t), axis=-1)
-    return make_mesh(
-        points.reshape(-1, 3), grid_triangles(len(row), 72), uv.reshape(-1, 2), "collar"
-    )
+    grid = grid_triangles(len(row), 72)
+    # A leaf falls outside the band and faces outwards; a bare band rises and has to be turned.
+    grid = grid if fold else grid[:, ::-1]
+    return make_mesh(points.reshape(-1, 3), grid, uv.reshape(-1, 2), "collar")

@@ -230,12 +230,12 @@ def sample_expression(rng: np.random.Generator, units: Sequence[str]) -> dict[st
     if mood == "smile":
         add("mouth-corner-puller", rng.uniform(0.3, 1.0))
         add("mouth-parling", rng.uniform(0, 0.9) * (rng.random() < 0.5))
-        add("eye-slit", rng.uniform(0, 0.5))
+        add("eye-slit", rng.uniform(0, 0.2))
     elif mood == "laugh":
         add("mouth-corner-puller", rng.uniform(0.6, 1.0))
         add("mouth-open", rng.uniform(0.15, 0.55))
         add("mouth-part-later", rng.uniform(0.2, 0.6))
-        add("eye-slit", rng.uniform(0.2, 0.8))
+        add("eye-slit", rng.uniform(0.1, 0.35))
     elif mood == "speak":
         add("mouth-open", rng.uniform(0.1, 0.7))
         add("mouth-protusion", rng.uniform(0, 0.4))
@@ -253,7 +253,7 @@ def sample_expression(rng: np.random.Generator, units: Sequence[str]) -> dict[st
     if rng.random() < 0.05:
         add("eye-closure", 1.0)
     elif rng.random() < 0.25:
-        add("eye-closure", rng.uniform(0, 0.35))
+        add("eye-closure", rng.uniform(0, 0.25))
     if rng.random() < 0.3:
         add(str(rng.choice(["eyebrows-inner-up", "eyebrows-extern-up", "eyebrows-down", "eyebrows-up"])),
             rng.uniform(0, 0.4))  # fmt: skip

@@ -73,7 +73,7 @@ def part_of_group(group: str, x: float) -> str | None:
     """
     side = "l" if x > 0 else "r"
     rules = (
-        (r"joint|helper|lash|eyebrown|eye-ball|teeth-\w+-(third|sec|first)-mol", None),
+        (r"joint|helper|lash|eyebrown|eye-ball|teeth-\w+-(third|sec)-mol", None),
         ("cornea", f"{side}_eye"),  # the smooth shell is the visible eyeball
         ("-ear-", f"{side}_ear"),
         (r"eye-.*-li(d|$)", f"{side}_lid"),
@@ -231,8 +231,7 @@ def collect_targets(folder: Path, base: BaseMesh) -> Targets:
         known = number < len(where)
         local = np.where(known, where[np.where(known, number, 0)], -1)
         inside = local >= 0
-        moved = np.einsum("nij,nj->ni", base.linear[local[inside]], values[inside, 1:])
-        data.append(moved.ravel())
+        data.append(values[inside, 1:].ravel())
         columns.append((3 * local[inside, None] + np.arange(3)).ravel())
         rows.append(np.full(data[-1].size, count))
         names[modifier][variant] = count
@@ -349,7 +348,7 @@ def expression_units(targets: Targets) -> dict[str, Floats]:
     return units
 
 
-def learn_heads(folder: Path, *, people: int = 2500, components: int = 56, seed: int = 0) -> Heads:
+def learn_heads(folder: Path, *, people: int = 2500, components: int = 54, seed: int = 0) -> Heads:
     """Learn the statistical head from a MakeHuman folder.
 
     Args:
@@ -368,11 +367,12 @@ def learn_heads(folder: Path, *, people: int = 2500, components: int = 56, seed:
     rng = np.random.default_rng(seed)
     crowd = People.draw(people, rng)
     shapes = compose(targets, crowd, rng).reshape(people, -1, 3)
-    shapes += base.vertices.astype(np.float32)
 
     face = np.unique(base.triangles[np.isin(base.part, [part_index(p) for p in _FACE_PARTS])])
-    home = base.vertices[face].mean(axis=0).astype(np.float32)
-    shapes -= shapes[:, face].mean(axis=1, keepdims=True) - home
+    # Statures go before the arms are turned down: turning is linear, but not about the feet.
+    shapes -= shapes[:, face].mean(axis=1, keepdims=True)
+    shapes = np.einsum("vij,nvj->nvi", base.linear.astype(np.float32), shapes)
+    shapes += base.vertices.astype(np.float32)
     mean = shapes.mean(axis=0)
     shapes -= mean
 

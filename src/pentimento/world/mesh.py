@@ -238,7 +238,7 @@ def tube(
     across = axes[2] if len(axes) > 2 else np.array([0.0, 0.0, 1.0])
     first = across - along * (along @ across)[:, None]
     first /= np.maximum(np.linalg.norm(first, axis=1, keepdims=True), 1e-9)
-    second = np.cross(along, first)
+    second = np.cross(first, along)
     turn = np.linspace(0, 2 * np.pi, sides, endpoint=False)
     ring = (
         flat * np.cos(turn)[:, None] * first[:, None] + np.sin(turn)[:, None] * second[:, None]
