@@ -30,6 +30,7 @@ _MATERIAL: Final = {
 }  # fmt: skip
 _OF_PART: Final = np.array([_MATERIAL.get(part, m.SKIN) for part in PARTS], np.uint8)
 _GROUNDS: Final[dict[int, tuple[Heads, Ground]]] = {}
+_INSIDE: Final = [PARTS.index(part) for part in ("teeth", "mouth", "tongue")]
 _FACE: Final = ("skin", "nose", "u_lip", "l_lip", "l_lid", "r_lid")
 
 
@@ -41,7 +42,7 @@ class Figure:
         surface: the posed mesh; the light is not baked yet.
         classes: (T,) CelebAMask-HQ class of every triangle.
         head: triangles of the head, the first ones.
-        solid: triangles that cast shadows: head and other solids.
+        casters: (C, 3) triangles that cast shadows: solids without the inside of the mouth.
         solid_vertices: their vertices.
         rooted: for every other vertex, the solid vertex whose light it takes.
         lens_position: (V, 3) of the spectacles' lenses, with `lens_normal` and `lens_triangles`.
@@ -54,7 +55,7 @@ class Figure:
     surface: Surface
     classes: NDArray[np.uint8]
     head: int
-    solid: int
+    casters: NDArray[np.int32]
     solid_vertices: int
     rooted: NDArray[np.int64]
     lens_position: Floats
@@ -311,7 +312,7 @@ def draw_figure(rng: Rng, heads: Heads) -> Figure:
         surface=surface,
         classes=np.concatenate([CLASS_OF_PART[whole.part], *strands.classes]).astype(np.uint8),
         head=len(head.triangles),
-        solid=len(whole.triangles),
+        casters=whole.triangles[~np.isin(whole.part, _INSIDE)],
         solid_vertices=len(position),
         rooted=np.concatenate([np.zeros(0, np.int64), *strands.rooted]),
         lens_position=pose(lens.vertices) if lens else np.zeros((0, 3), np.float32),
