@@ -16,7 +16,7 @@ from pentimento.world.accessories import clothes, earrings, glasses, hat, neckla
 from pentimento.world.hair import Ground, sample_style
 from pentimento.world.heads import HeadParams, Heads
 from pentimento.world.mesh import CLASS_OF_PART, PARTS, Mesh, merge, vertex_normals
-from pentimento.world.shading import FIELDS, Surface, brow_weights, unit
+from pentimento.world.shading import FIELDS, Surface, brow_weights, cross, unit
 from pentimento.world.strands import Roots, grow, ribbons, scatter
 
 Rng = np.random.Generator
@@ -250,6 +250,7 @@ def draw_figure(rng: Rng, heads: Heads) -> Figure:
     trim = m.sample_trim(rng)
     cloth, felt = m.sample_fabric(rng), m.sample_fabric(rng)
     extras, worn = _dress(rng, heads, params, head)
+    extras = [_below_chin(mesh, points[68]) for mesh in extras]
     skin = skin._replace(scalp=float(worn["scalp"]))
 
     *turn, body = _draw_pose(rng)
@@ -363,6 +364,16 @@ def _dress(
     cropped = style.name not in ("bald", "horseshoe", "receding")
     looks = {"hair": style.name, "scalp": 0.9 * cropped, "curl": min(1.0, 10 * style.wave)}
     return meshes, worn | looks
+
+
+def _below_chin(mesh: Mesh, points: Floats) -> Mesh:
+    """Return a mesh without the parts of collars that would reach over chin and cheeks."""
+    collar = np.isin(mesh.part, [PARTS.index("collar"), PARTS.index("cloth")])
+    if not collar.any():
+        return mesh
+    corners = mesh.vertices[mesh.triangles]
+    line = points[8, 1] + 0.02 + 0.6 * np.maximum(points[8, 2] - 0.35 - corners[..., 2], 0)
+    return mesh.select(~(collar & (corners[..., 1] > line).any(axis=1)))
 
 
 def _ground(heads: Heads) -> Ground:
@@ -482,7 +493,7 @@ class _Grower:
         away = np.where(stray, self.rng.uniform(0.0, 0.25, len(root)), -0.04)[:, None, None]
         curves += normal[:, None] * away * length[:, None, None] * t * t
         phase = self.rng.uniform(0, 6.3, (len(root), 1, 1))
-        wave = np.sin(phase + 7 * t) * np.cross(normal, direction)[:, None]
+        wave = np.sin(phase + 7 * t) * cross(normal, direction)[:, None]
         curves += 0.04 * curl * wave * t
         hair = CLASS_OF_PART[PARTS.index("hair")]
         width = np.where(stray, 0.004, self.rng.uniform(0.004, 0.010, len(root)))
