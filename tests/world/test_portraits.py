@@ -75,7 +75,10 @@ def test_uv_lies_in_range_and_on_the_head(crowd: list[WorldPortrait]) -> None:
         assert not (made.uv.covered & made.labels.mask("background", "hat", "eye_g")).any()
         face = made.labels.mask("nose", "u_lip", "l_lip")
         assert made.uv.covered[face].mean() > 0.9
-        assert made.uv.covered.sum() <= (~made.labels.mask(*bare)).sum() + made.labels.mask("hair").sum()
+        assert (
+            made.uv.covered.sum()
+            <= (~made.labels.mask(*bare)).sum() + made.labels.mask("hair").sum()
+        )
 
 
 def test_landmarks_lie_in_the_box_and_the_box_on_the_face(crowd: list[WorldPortrait]) -> None:

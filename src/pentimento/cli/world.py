@@ -71,4 +71,6 @@ def _write_sheet(folder: Path, count: int, images: str, sheet: Path) -> None:
     try:
         Image.fromarray(contact_sheet(pictures)).save(sheet)
     except (OSError, ValueError) as problem:
-        raise PictureError(f"{sheet}: the contact sheet could not be written ({problem})") from problem
+        raise PictureError(
+            f"{sheet}: the contact sheet could not be written ({problem})"
+        ) from problem

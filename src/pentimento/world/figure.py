@@ -4,7 +4,7 @@
 three parts in order: the head (its texture positions are the UV truth), other solids, strands.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import numpy as np
@@ -106,6 +106,21 @@ def _draw_pose(rng: Rng) -> tuple[float, float, float, float]:
     return yaw, pitch, roll, float(rng.uniform(-0.2, 0.6))
 
 
+def _attentive(rng: Rng, params: HeadParams, *, yaw: float, pitch: float) -> HeadParams:
+    """Return the person awake, and three times in four looking at the camera."""
+    gaze = params.gaze
+    if rng.random() < 0.75:
+        away = -0.95 * np.radians([yaw, pitch]) + rng.normal(0, 0.03, 2)
+        gaze = (float(np.clip(away[0], -0.5, 0.5)), float(np.clip(away[1], -0.25, 0.22)))
+    expression = dict(params.expression)
+    wide = float(rng.uniform(0.1, 0.5))
+    for side in ("left", "right"):
+        if expression.get(f"eye-{side}-closure", 0.0) < 0.5:
+            name = f"eye-{side}-opened-up"
+            expression[name] = expression.get(name, 0.0) + wide
+    return replace(params, gaze=gaze, expression=expression)
+
+
 def _soft(mesh: Mesh, *parts: str) -> Floats:
     """Return (V,) the share of a vertex's triangles that belong to the parts."""
     inside = np.isin(mesh.part, [PARTS.index(part) for part in parts])
@@ -182,7 +197,11 @@ def _lashes(rng: Rng, points: Floats, length: float) -> tuple[Floats, Floats]:
     for first in (60, 68):
         centre = points[first : first + 8].mean(0)
         for upper in (True, False):
-            rim = points[[first + k for k in ((0, 1, 2, 3, 4) if upper else (4, 5, 6, 7, 8))]] if upper else points[[first + k for k in (4, 5, 6, 7, 0)]]
+            rim = (
+                points[[first + k for k in ((0, 1, 2, 3, 4) if upper else (4, 5, 6, 7, 8))]]
+                if upper
+                else points[[first + k for k in (4, 5, 6, 7, 0)]]
+            )
             count = 34 if upper else 18
             at = np.sort(rng.uniform(0.04, 0.98, count)) * 4
             root = np.stack([np.interp(at, np.arange(5), rim[:, k]) for k in range(3)], 1)
@@ -239,7 +258,8 @@ class _Strands:
 
 def draw_figure(rng: Rng, heads: Heads) -> Figure:
     """Draw a person: shape, expression, hair, clothes, looks and pose."""
-    params = heads.sample(rng)
+    *turn, body = _draw_pose(rng)
+    params = _attentive(rng, heads.sample(rng), yaw=turn[0], pitch=turn[1])
     head = heads.mesh(params)
     female = params.male < 0.5
     tone = _tone(rng, params)
@@ -253,7 +273,6 @@ def draw_figure(rng: Rng, heads: Heads) -> Figure:
     extras = [_below_chin(mesh, points[68]) for mesh in extras]
     skin = skin._replace(scalp=float(worn["scalp"]))
 
-    *turn, body = _draw_pose(rng)
     pose = _Pose(*turn, body, np.zeros(3))
     centre = pose(points[5]).mean(0) + [0, 0, -0.45]
     pose = _Pose(*turn, body, centre.astype(np.float64))
@@ -282,18 +301,46 @@ def draw_figure(rng: Rng, heads: Heads) -> Figure:
         fields[of_hair, FIELDS.index("along")] = along
 
     strands = _Strands([], [], [], [], [], [], [], [], [], len(position))
-    grower = _Grower(rng, pose, whole, position, vertex_normals(whole.vertices, whole.triangles), normal, fields, strands)
+    grower = _Grower(
+        rng,
+        pose,
+        whole,
+        position,
+        vertex_normals(whole.vertices, whole.triangles),
+        normal,
+        fields,
+        strands,
+    )
     grower.brows(skin.brow)
-    curves, widths = _lashes(rng, points[98], rng.uniform(0.04, 0.07) if female else rng.uniform(0.028, 0.045))
+    curves, widths = _lashes(
+        rng, points[98], rng.uniform(0.04, 0.07) if female else rng.uniform(0.028, 0.045)
+    )
     near = heads.vertices_of("l_lid", "r_lid")
     nearest = near[((curves[:, :1] - whole.vertices[near]) ** 2).sum(-1).argmin(1)]
-    side = np.where(curves[:, 0, 0] > 0, CLASS_OF_PART[PARTS.index("l_eye")], CLASS_OF_PART[PARTS.index("r_eye")])
-    strands.add(pose, curves, widths, normal[nearest], rng.random(len(curves)), nearest, m.LASH, side.astype(np.uint8))
+    side = np.where(
+        curves[:, 0, 0] > 0,
+        CLASS_OF_PART[PARTS.index("l_eye")],
+        CLASS_OF_PART[PARTS.index("r_eye")],
+    )
+    strands.add(
+        pose,
+        curves,
+        widths,
+        normal[nearest],
+        rng.random(len(curves)),
+        nearest,
+        m.LASH,
+        side.astype(np.uint8),
+    )
     if bearded:
-        grower.beard(float(min(0.03 + rng.gamma(1.5, 0.035), 0.26)), float(points[68][48:68, 1].mean()))
+        grower.beard(
+            float(min(0.03 + rng.gamma(1.5, 0.035), 0.26)), float(points[68][48:68, 1].mean())
+        )
         skin = skin._replace(stubble=1.0)
     if hairy.any():
-        grower.loose_hair(hairy, float(worn.get("curl", 0.3)))
+        # Under a hat only the hair below its edge is free.
+        top = float(points[68][17:27, 1].max()) + 0.02 if worn["hat"] else np.inf
+        grower.loose_hair(hairy, float(worn["curl"]), top)
 
     surface = Surface(
         position=np.concatenate([position, *strands.position]).astype(np.float32),
@@ -334,7 +381,6 @@ def draw_figure(rng: Rng, heads: Heads) -> Figure:
             "sunglasses": bool(lens and len(lens.triangles) and trim.lens_depth > 0.6),
         } | {k: v for k, v in worn.items() if k not in ("scalp", "curl")},
     )  # fmt: skip
-
 
 
 def _dress(
@@ -425,10 +471,21 @@ class _Grower:
     def _field(self, name: str) -> Floats:
         return self.fields[:, FIELDS.index(name)]
 
-    def _add(self, roots: Roots, curves: Floats, width: Floats, material: int, classes: Any) -> None:
+    def _add(
+        self, roots: Roots, curves: Floats, width: Floats, material: int, classes: Any
+    ) -> None:
         corner = self.mesh.triangles[roots.triangle, roots.weights.argmax(1)]
         normal = unit(roots.of(self.mesh.triangles, self.normal))
-        self.strands.add(self.pose, curves, width, normal, roots.chance, corner.astype(np.int64), material, classes)
+        self.strands.add(
+            self.pose,
+            curves,
+            width,
+            normal,
+            roots.chance,
+            corner.astype(np.int64),
+            material,
+            classes,
+        )
 
     def _roots(self, density: Floats, count: int, among: NDArray[np.bool_] | None = None) -> Roots:
         triangles = self.mesh.triangles
@@ -447,12 +504,18 @@ class _Grower:
         u, v = roots.of(self.mesh.triangles, u), roots.of(self.mesh.triangles, v)
         weight = brow_weights(brow, u, v)
         keep = roots.chance < weight * brow.density
-        roots = Roots(roots.triangle[keep], roots.weights[keep], roots.chance[keep] / np.maximum(weight[keep] * brow.density, 1e-6))
+        roots = Roots(
+            roots.triangle[keep],
+            roots.weights[keep],
+            roots.chance[keep] / np.maximum(weight[keep] * brow.density, 1e-6),
+        )
         t = np.clip(u[keep], 0, 1)
         root = roots.of(self.mesh.triangles, self.mesh.vertices)
         side = np.sign(root[:, 0])
         lean = v[keep] * 0.45
-        direction = np.stack([side * (0.55 + 0.9 * t), 0.8 * (1 - t) ** 2 - 0.2 * t - lean, np.zeros_like(t)], 1)
+        direction = np.stack(
+            [side * (0.55 + 0.9 * t), 0.8 * (1 - t) ** 2 - 0.2 * t - lean, np.zeros_like(t)], 1
+        )
         direction += self.rng.normal(0, 0.16, direction.shape)
         normal = unit(roots.of(self.mesh.triangles, self.rest_normal))
         length = self.rng.uniform(0.035, 0.065, len(root)) * (1.0 - 0.3 * t)
@@ -472,21 +535,26 @@ class _Grower:
         normal = unit(roots.of(self.mesh.triangles, self.rest_normal))
         direction = np.array([0, -1.0, 0.1]) + np.array([0.9, 0, 0]) * root[:, :1]
         direction = direction + self.rng.normal(0, 0.28, direction.shape)
-        size = length * self.rng.uniform(0.5, 1.3, len(root)) * (0.5 + 0.7 * roots.of(self.mesh.triangles, area))
+        size = (
+            length
+            * self.rng.uniform(0.5, 1.3, len(root))
+            * (0.5 + 0.7 * roots.of(self.mesh.triangles, area))
+        )
         size = np.minimum(size, 0.07 + 0.5 * np.maximum(mouth - root[:, 1], 0))
         curves = grow(root, normal, unit(direction), size, lift=0.22, droop=0.25)
         self._add(roots, curves, self.rng.uniform(0.005, 0.009, len(root)), m.BEARD, 1)
 
-    def loose_hair(self, hairy: NDArray[np.bool_], curl: float) -> None:
-        """Lay strands over the hair's surface and let a few of them stray."""
-        roots = self._roots(np.ones(len(self.mesh.vertices)), 4200, hairy)
+    def loose_hair(self, hairy: NDArray[np.bool_], curl: float, top: float) -> None:
+        """Lay strands over the hair's surface below `top` and let a few of them stray."""
+        free = (self.mesh.vertices[:, 1] < top).astype(np.float64)
+        roots = self._roots(free, 6500, hairy)
         root = roots.of(self.mesh.triangles, self.mesh.vertices)
         normal = unit(roots.of(self.mesh.triangles, self.rest_normal))
         flow = np.zeros_like(self.mesh.vertices)
         flow[np.unique(self.mesh.triangles[hairy])] = _flow(self.mesh.select(hairy))
         direction = roots.of(self.mesh.triangles, flow)
         direction = unit(direction + self.rng.normal(0, 0.05 + 0.2 * curl, direction.shape))
-        stray = self.rng.random(len(root)) < 0.05
+        stray = self.rng.random(len(root)) < 0.025
         length = self.rng.uniform(0.12, 0.34, len(root))
         curves = grow(root + 0.006 * normal, normal, direction, length, lift=0.03, droop=0.04)
         t = np.linspace(0, 1, curves.shape[1])[None, :, None]

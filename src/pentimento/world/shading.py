@@ -327,7 +327,9 @@ def _skin(skin, fibres, table, x, y, z, f, out):  # type: ignore[no-untyped-def]
         for c in range(3):
             out[c] += amount * (skin.stubble_colour[c] * 0.7 - out[c])
     scalp = skin.scalp * _step(-0.05, 0.14, f[HAIRLINE] + 0.05 * mid) * (0.75 + 0.35 * grain)
-    brow = 0.85 * skin.brow.density * brow_weight(skin.brow, f[BROW_U], f[BROW_V]) * (1 + 0.4 * fine)
+    brow = (
+        0.85 * skin.brow.density * brow_weight(skin.brow, f[BROW_U], f[BROW_V]) * (1 + 0.4 * fine)
+    )
     lid = skin.shadow * _clamp(f[LIDS] * 1.2, 0.0, 1.0)
     rim = _clamp(f[RIM] * skin.liner, 0.0, 0.95)
     for c in range(3):
@@ -434,7 +436,7 @@ def _fibre(fibres, kind, table, f, u, v, out):  # type: ignore[no-untyped-def]
     level *= fibres.root[kind] + (1 - fibres.root[kind]) * _clamp(2.5 * along, 0.0, 1.0)
     for c in range(3):
         colour = fibres.colour[kind, c]
-        out[c] = max(level, 0.15) * (colour + 0.85 * white * (0.40 - 0.03 * c - colour))
+        out[c] = max(level, 0.15) * (colour + 0.85 * white * (0.40 - 0.035 * c - colour))
 
 
 @njit(cache=True, nogil=True)
@@ -493,7 +495,7 @@ def shade(triangle, near, weights, surface, lights, skin, eyes, fibres, cloth, h
                 relief = skin.pores * (1 - 0.3 * f[LIPS])
                 lips = _clamp(f[LIPS], 0.0, 1.0)
                 gloss = 0.45 * skin.gloss
-                gloss += lips * (1.6 * skin.lip_gloss - gloss)
+                gloss += lips * (0.8 * skin.lip_gloss - gloss)
                 haze, broad = 1.2 * skin.gloss, 9.0
                 sharp = 26.0 + 40 * lips
             elif material == EYE:
