@@ -176,9 +176,12 @@ class Heads:
     def vertices(self, params: HeadParams) -> Floats:
         """Return the vertices (V, 3) of a person."""
         shape = self.neutral + (params.code @ self._component_matrix).reshape(-1, 3)
+        # The unit closes the lids of a mean eye; larger eyes have further to go.
+        reach = 1.06 * self._lid_heights(shape) / self._lid_heights(self.neutral)
+        reaches = {"eye-right-closure": reach[0], "eye-left-closure": reach[1]}
         for name, amount in params.expression.items():
             if name in self.units and amount:
-                shape += np.float32(amount) * self.units[name]
+                shape += np.float32(amount * reaches.get(name, 1.0)) * self.units[name]
         side, up = params.gaze
         turn = _rotation(side, up)
         for ball in self.eyeballs:
@@ -186,6 +189,13 @@ class Heads:
                 centre = (shape[ball].min(axis=0) + shape[ball].max(axis=0)) / 2
                 shape[ball] = (shape[ball] - centre) @ turn.T + centre
         return np.asarray(shape, np.float32)
+
+    def _lid_heights(self, vertices: Floats) -> Floats:
+        """Return the lid openings (2,) of the subject's right and left eye in decimetres."""
+        points = self.points[68].of(vertices)
+        upper, lower = points[[37, 38, 43, 44], 1], points[[41, 40, 47, 46], 1]
+        heights: Floats = np.maximum((upper - lower).reshape(2, 2).mean(axis=1), 1e-3)
+        return heights
 
     def mesh(self, params: HeadParams) -> Mesh:
         """Return the head of a person, without hair and clothes."""
@@ -233,8 +243,8 @@ def sample_expression(rng: np.random.Generator, units: Sequence[str]) -> dict[st
         add("eye-slit", rng.uniform(0, 0.2))
     elif mood == "laugh":
         add("mouth-corner-puller", rng.uniform(0.6, 1.0))
-        add("mouth-open", rng.uniform(0.15, 0.55))
-        add("mouth-part-later", rng.uniform(0.2, 0.6))
+        add("mouth-open", rng.uniform(0.08, 0.45))
+        add("mouth-upward-retraction", rng.uniform(0.2, 0.7))
         add("eye-slit", rng.uniform(0.1, 0.35))
     elif mood == "speak":
         add("mouth-open", rng.uniform(0.1, 0.7))

@@ -73,7 +73,8 @@ def part_of_group(group: str, x: float) -> str | None:
     """
     side = "l" if x > 0 else "r"
     rules = (
-        (r"joint|helper|lash|eyebrown|eye-ball|teeth-\w+-(third|sec)-mol", None),
+        (r"joint|helper|lash|eyebrown|eye-ball|teeth-up-(third|sec)-mol", None),
+        ("teeth-low-(first|sec|third)", None),
         ("cornea", f"{side}_eye"),  # the smooth shell is the visible eyeball
         ("-ear-", f"{side}_ear"),
         (r"eye-.*-li(d|$)", f"{side}_lid"),
@@ -348,7 +349,7 @@ def expression_units(targets: Targets) -> dict[str, Floats]:
     return units
 
 
-def learn_heads(folder: Path, *, people: int = 2500, components: int = 54, seed: int = 0) -> Heads:
+def learn_heads(folder: Path, *, people: int = 2500, components: int = 60, seed: int = 0) -> Heads:
     """Learn the statistical head from a MakeHuman folder.
 
     Args:
