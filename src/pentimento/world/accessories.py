@@ -273,7 +273,7 @@ def _neckline(angle: Array, depth: float, wide: float, *, pointed: bool) -> Arra
 
 
 def _height(row: Array) -> Array:
-    return CENTRE[1] + 1 - row
+    return np.asarray(CENTRE[1] + 1 - row)
 
 
 def _garment(

@@ -14,9 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pentimento.world.anatomy import HAIRLINE, Anchors
-from pentimento.world.hairstyles import HairStyle
+from pentimento.world.hairstyles import STYLES, HairStyle, sample_style
 from pentimento.world.heads import Heads
 from pentimento.world.mesh import Floats, Mesh, grid_triangles, make_mesh, merge, part_index
+
+__all__ = ["STYLES", "Ground", "HairStyle", "Surface", "sample_style"]
 
 Array = NDArray[np.float64]
 
@@ -72,7 +74,7 @@ class Ground:
 
     def hairline_at(self, angle: Array) -> Array:
         """Return h of the hairline at angles φ (radians)."""
-        return np.interp(angle, self.angles, self.hairline, period=2 * np.pi)
+        return np.asarray(np.interp(angle, self.angles, self.hairline, period=2 * np.pi))
 
     def surface(self, vertices: Floats, *, hang: bool = False) -> "Surface":
         """Return one head's surface in hair coordinates.

@@ -123,11 +123,10 @@ def make_mesh(
         uv: (V, 2) one position per vertex, or (T, 3, 2) one per corner.
         part: a name of `PARTS`.
     """
-    triangles = np.ascontiguousarray(triangles, np.int32)
     corner_uv = uv[triangles] if uv.ndim == 2 else uv
     return Mesh(
         np.ascontiguousarray(vertices, np.float32),
-        triangles,
+        np.ascontiguousarray(triangles, np.int32),
         np.ascontiguousarray(corner_uv, np.float32),
         np.full(len(triangles), part_index(part), np.uint8),
     )
