@@ -8,7 +8,9 @@ import click
 
 from pentimento.errors import PentimentoError
 
-VERBS: Final[dict[str, str]] = {}
+VERBS: Final[dict[str, str]] = {
+    "world": "render people who do not exist, with every truth",
+}
 """Verb → its one line. The verb `x` is the click command `command` in `pentimento/cli/x.py`."""
 
 
