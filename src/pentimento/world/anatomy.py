@@ -92,7 +92,8 @@ class FrontView:
     def mask(self, *parts: str) -> NDArray[np.bool_]:
         """Return where (H, W) one of the parts is in front."""
         wanted = np.isin(self.part, [part_index(name) for name in parts])
-        return (self.triangle >= 0) & wanted[self.triangle]
+        seen: NDArray[np.bool_] = (self.triangle >= 0) & wanted[self.triangle]
+        return seen
 
     def column(self, x: float) -> int:
         """Return the column of a position in decimetres."""
@@ -176,10 +177,14 @@ def _jaw(view: FrontView, level: float, count: int) -> list[tuple[int, int]]:
         if len(hit):
             edge.append((rows[hit[-1]], columns[hit[-1]]))
     line = np.array(edge or [(centre, middle)], float)
-    line = np.column_stack([np.convolve(np.pad(c, 7, "edge"), np.ones(15) / 15, "valid") for c in line.T])
+    line = np.column_stack(
+        [np.convolve(np.pad(c, 7, "edge"), np.ones(15) / 15, "valid") for c in line.T]
+    )
     run = np.concatenate([[0], np.cumsum(np.hypot(*np.diff(line, axis=0).T))])
     at = np.linspace(0, run[-1], (count + 1) // 2)
-    left = [(round(np.interp(s, run, line[:, 0])), round(np.interp(s, run, line[:, 1]))) for s in at]
+    left = [
+        (round(np.interp(s, run, line[:, 0])), round(np.interp(s, run, line[:, 1]))) for s in at
+    ]
     mirror = [(r, view.width - 1 - c) for r, c in left[-2::-1]]
     return left + mirror
 
@@ -254,7 +259,12 @@ def landmark_points(
         left_eye = _opening(eyes[0], at)
         right = mirrored(left_eye)
         # The mirrored contour runs backwards; restart it at its image-left corner.
-        right_eye = [right[half_turn], *right[half_turn - 1 : 0 : -1], right[0], *right[: half_turn : -1]]
+        right_eye = [
+            right[half_turn],
+            *right[half_turn - 1 : 0 : -1],
+            right[0],
+            *right[:half_turn:-1],
+        ]
         jaw = _jaw(view, level, 17 if count == 68 else 33)
         upper = (
             arc + mirrored(arc)[::-1]
@@ -311,10 +321,11 @@ def skin_fields(
 
     def ramp(value: NDArray[np.floating], low: float, high: float) -> NDArray[np.floating]:
         t = np.clip((value - low) / (high - low), 0, 1)
-        return t * t * (3 - 2 * t)
+        return np.asarray(t * t * (3 - 2 * t))
 
     def near(cx: float, cy: float, sx: float, sy: float) -> NDArray[np.floating]:
-        return np.exp(-(((x - cx) / sx) ** 2) - ((y - cy) / sy) ** 2) * ramp(z, 0.6, 1.0)
+        distance = ((x - cx) / sx) ** 2 + ((y - cy) / sy) ** 2
+        return np.asarray(np.exp(-distance) * ramp(z, 0.6, 1.0))
 
     def of(*parts: str) -> NDArray[np.bool_]:
         inside = np.zeros(len(vertices), bool)
@@ -323,7 +334,9 @@ def skin_fields(
 
     angle = np.degrees(np.arctan2(x, z - 0.45))
     hairline = np.clip(y - np.interp(angle, *HAIRLINE.T), -1, 1)
-    hairline = np.where(of("l_ear", "r_ear", "l_eye", "r_eye", "mouth", "teeth", "tongue"), -1, hairline)
+    hairline = np.where(
+        of("l_ear", "r_ear", "l_eye", "r_eye", "mouth", "teeth", "tongue"), -1, hairline
+    )
 
     inside, outside = brow_span(brow)
     along = np.clip(x, inside, outside)
@@ -334,7 +347,9 @@ def skin_fields(
     lips = of("u_lip", "l_lip")
     cheek_line = 6.68 + 0.95 * np.maximum(x - 0.3, 0)
     beard = ramp(cheek_line - y, -0.02, 0.14) * ramp(y, 5.95, 6.2) * ramp(z, 0.25, 0.5)
-    moustache = ramp(0.36 - x, 0, 0.12) * ramp(6.87 - y, 0, 0.04) * ramp(y, 6.6, 6.66) * ramp(z, 1.2, 1.3)
+    moustache = (
+        ramp(0.36 - x, 0, 0.12) * ramp(6.87 - y, 0, 0.04) * ramp(y, 6.6, 6.66) * ramp(z, 1.2, 1.3)
+    )
     fold = np.clip((y - 6.6) / 0.36, 0, 1)
     steps = np.linspace(0, 1, 5)[:, None, None]
     rims = np.concatenate(
