@@ -20,9 +20,9 @@ real person and measures none.
 
 - **Made from** the base mesh and the morph targets of MakeHuman (makehumancommunity.org), drawn by
   artists, not scanned. Revision c900dfd (2017) of the asset repository.
-- **Licence of the data and of this model**: CC0 1.0. The project placed "the base mesh" and "targets
-  and modifiers" under CC0 in September 2020; the files used here are of an older revision of the same
-  project (its present ones live elsewhere), and the statement names them in general.
+- **Licence of the data and of this model**: CC0 1.0. The project placed "the base mesh" and
+  "targets and modifiers" under CC0 in September 2020; the files used here are of an older revision
+  of the same project (its present ones live elsewhere), and the statement names them in general.
 - **Command**: `python recipes/head_model.py MAKEHUMAN_DIR src/pentimento/weights/head`
   ({people} random people, seed {seed}).
 - **Contents**: {vertices} vertices and {triangles} triangles of head and shoulders with named parts
@@ -35,8 +35,8 @@ real person and measures none.
 
 ## Known limits
 
-- Artists' shapes: the spread of real faces is narrower here, and "african", "asian", "caucasian" are
-  three coarse directions of the source, not a description of people.
+- Artists' shapes: real faces spread wider than these, and "african", "asian", "caucasian" are three
+  coarse directions of the source, not a description of people.
 - Expressions are the same displacements on every identity, so strong ones can look stiff; skin does
   not wrinkle.
 - Below ten and above seventy years the shape no longer changes. Back teeth are left out.
@@ -72,7 +72,7 @@ def write_card(heads: Heads, folder: Path) -> None:
 @click.argument("makehuman_dir", type=click.Path(exists=True, file_okay=False, path_type=Path))
 @click.argument("out", type=click.Path(file_okay=False, path_type=Path))
 @click.option("--people", default=2500, show_default=True, help="Random people to learn from.")
-@click.option("--components", default=56, show_default=True, help="Components to keep.")
+@click.option("--components", default=60, show_default=True, help="Components to keep.")
 @click.option("--seed", default=0, show_default=True, help="Seed of the random people.")
 def main(makehuman_dir: Path, out: Path, people: int, components: int, seed: int) -> None:
     """Learn, save, describe."""

@@ -92,7 +92,8 @@ class FrontView:
     def mask(self, *parts: str) -> NDArray[np.bool_]:
         """Return where (H, W) one of the parts is in front."""
         wanted = np.isin(self.part, [part_index(name) for name in parts])
-        return (self.triangle >= 0) & wanted[self.triangle]
+        seen: NDArray[np.bool_] = (self.triangle >= 0) & wanted[self.triangle]
+        return seen
 
     def column(self, x: float) -> int:
         """Return the column of a position in decimetres."""
@@ -320,10 +321,11 @@ def skin_fields(
 
     def ramp(value: NDArray[np.floating], low: float, high: float) -> NDArray[np.floating]:
         t = np.clip((value - low) / (high - low), 0, 1)
-        return t * t * (3 - 2 * t)
+        return np.asarray(t * t * (3 - 2 * t))
 
     def near(cx: float, cy: float, sx: float, sy: float) -> NDArray[np.floating]:
-        return np.exp(-(((x - cx) / sx) ** 2) - ((y - cy) / sy) ** 2) * ramp(z, 0.6, 1.0)
+        distance = ((x - cx) / sx) ** 2 + ((y - cy) / sy) ** 2
+        return np.asarray(np.exp(-distance) * ramp(z, 0.6, 1.0))
 
     def of(*parts: str) -> NDArray[np.bool_]:
         inside = np.zeros(len(vertices), bool)

@@ -57,24 +57,24 @@ def _clouds(rng: Rng, coarse: int, octaves: int = 3) -> Field:
     return total
 
 
-def _colour(rng: Rng, low: float = 40, high: float = 200, chroma: float = 0.25) -> Any:
+def _colour(rng: Rng, low: float = 40, high: float = 200, chroma: float = 0.15) -> Any:
     """Return a muted linear colour."""
     grey = rng.uniform(low, high)
-    return linear(np.clip(grey * (1 + chroma * rng.normal(0, 1, 3) * [1, 0.6, 1]), 4, 250)).astype(
-        "f4"
-    )
+    return linear(
+        np.clip(grey * (1 + chroma * rng.normal(0, 1, 3).clip(-1.4, 1.4) * [1, 0.5, 1]), 4, 250)
+    ).astype("f4")
 
 
 def _plain(rng: Rng) -> Field:
     return (
-        np.broadcast_to(_colour(rng, 30, 240, 0.3), (_CANVAS, _CANVAS, 3))
+        np.broadcast_to(_colour(rng, 30, 240, 0.16), (_CANVAS, _CANVAS, 3))
         + 0.004 * _clouds(rng, 2)[..., None]
     )
 
 
 def _studio(rng: Rng) -> Field:
     x, y = _grid()
-    colour = _colour(rng, 40, 190, 0.2)
+    colour = _colour(rng, 40, 190, 0.15)
     cx, cy = rng.uniform(0.25, 0.75), rng.uniform(0.2, 0.7)
     glow = np.exp(-((x - cx) ** 2 + (y - cy) ** 2) / rng.uniform(0.1, 0.5))
     level = rng.uniform(0.35, 0.8) + rng.uniform(0.3, 1.0) * glow
@@ -91,7 +91,7 @@ def _room(rng: Rng) -> Field:
         inside = (abs(x - left - 0.1) < rng.uniform(0.04, 0.2)) & (
             abs(y - top - 0.1) < rng.uniform(0.06, 0.3)
         )
-        canvas[inside] = _colour(rng, 20, 200, 0.35)
+        canvas[inside] = _colour(rng, 20, 200, 0.2)
     corner = rng.uniform(0.05, 0.95)
     canvas[x > corner] *= rng.uniform(0.6, 0.9)
     if rng.random() < 0.5:
@@ -162,7 +162,7 @@ def _shelves(rng: Rng) -> Field:
         left = 0
         while left < _CANVAS:
             width = int(rng.integers(2, 8))
-            canvas[band, left : left + width] = _colour(rng, 24, 170, 0.4)
+            canvas[band, left : left + width] = _colour(rng, 24, 170, 0.22)
             left += width
     wood = _colour(rng, 40, 120, 0.15)
     canvas[(y * rows) % 1 < 0.14] = wood

@@ -4,7 +4,7 @@
 three parts in order: the head (its texture positions are the UV truth), other solids, strands.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import numpy as np
@@ -12,10 +12,11 @@ from numpy.typing import NDArray
 
 from pentimento.labels import CELEBAMASK19
 from pentimento.world import materials as m
+from pentimento.world.accessories import clothes, earrings, glasses, hat, necklace
 from pentimento.world.hair import Ground, sample_style
 from pentimento.world.heads import HeadParams, Heads
 from pentimento.world.mesh import CLASS_OF_PART, PARTS, Mesh, merge, vertex_normals
-from pentimento.world.shading import FIELDS, Surface, brow_weights, unit
+from pentimento.world.shading import FIELDS, Surface, brow_weights, cross, unit
 from pentimento.world.strands import Roots, grow, ribbons, scatter
 
 Rng = np.random.Generator
@@ -29,6 +30,7 @@ _MATERIAL: Final = {
 }  # fmt: skip
 _OF_PART: Final = np.array([_MATERIAL.get(part, m.SKIN) for part in PARTS], np.uint8)
 _GROUNDS: Final[dict[int, tuple[Heads, Ground]]] = {}
+_INSIDE: Final = [PARTS.index(part) for part in ("teeth", "mouth", "tongue")]
 _FACE: Final = ("skin", "nose", "u_lip", "l_lip", "l_lid", "r_lid")
 
 
@@ -40,7 +42,7 @@ class Figure:
         surface: the posed mesh; the light is not baked yet.
         classes: (T,) CelebAMask-HQ class of every triangle.
         head: triangles of the head, the first ones.
-        solid: triangles that cast shadows: head and other solids.
+        casters: (C, 3) triangles that cast shadows: solids without the inside of the mouth.
         solid_vertices: their vertices.
         rooted: for every other vertex, the solid vertex whose light it takes.
         lens_position: (V, 3) of the spectacles' lenses, with `lens_normal` and `lens_triangles`.
@@ -53,7 +55,7 @@ class Figure:
     surface: Surface
     classes: NDArray[np.uint8]
     head: int
-    solid: int
+    casters: NDArray[np.int32]
     solid_vertices: int
     rooted: NDArray[np.int64]
     lens_position: Floats
@@ -102,6 +104,21 @@ def _draw_pose(rng: Rng) -> tuple[float, float, float, float]:
     pitch = float(np.clip(rng.normal(-1, 6), -20, 20))
     roll = float(np.clip(rng.normal(0, 4), -15, 15))
     return yaw, pitch, roll, float(rng.uniform(-0.2, 0.6))
+
+
+def _attentive(rng: Rng, params: HeadParams, *, yaw: float, pitch: float) -> HeadParams:
+    """Return the person awake, and three times in four looking at the camera."""
+    gaze = params.gaze
+    if rng.random() < 0.75:
+        away = -0.95 * np.radians([yaw, pitch]) + rng.normal(0, 0.03, 2)
+        gaze = (float(np.clip(away[0], -0.5, 0.5)), float(np.clip(away[1], -0.25, 0.22)))
+    expression = dict(params.expression)
+    wide = float(rng.uniform(0.1, 0.5))
+    for side in ("left", "right"):
+        if expression.get(f"eye-{side}-closure", 0.0) < 0.5:
+            name = f"eye-{side}-opened-up"
+            expression[name] = expression.get(name, 0.0) + wide
+    return replace(params, gaze=gaze, expression=expression)
 
 
 def _soft(mesh: Mesh, *parts: str) -> Floats:
@@ -241,7 +258,8 @@ class _Strands:
 
 def draw_figure(rng: Rng, heads: Heads) -> Figure:
     """Draw a person: shape, expression, hair, clothes, looks and pose."""
-    params = heads.sample(rng)
+    *turn, body = _draw_pose(rng)
+    params = _attentive(rng, heads.sample(rng), yaw=turn[0], pitch=turn[1])
     head = heads.mesh(params)
     female = params.male < 0.5
     tone = _tone(rng, params)
@@ -250,11 +268,11 @@ def draw_figure(rng: Rng, heads: Heads) -> Figure:
     skin = m.sample_skin(rng, tone, params.age, female, hair_colour)
     fibres = m.sample_fibres(rng, hair_colour, grey, female and rng.random() < 0.5)
     trim = m.sample_trim(rng)
-    cloth, hat = m.sample_fabric(rng), m.sample_fabric(rng)
+    cloth, felt = m.sample_fabric(rng), m.sample_fabric(rng)
     extras, worn = _dress(rng, heads, params, head)
+    extras = [_below_chin(mesh, points[68]) for mesh in extras]
     skin = skin._replace(scalp=float(worn["scalp"]))
 
-    *turn, body = _draw_pose(rng)
     pose = _Pose(*turn, body, np.zeros(3))
     centre = pose(points[5]).mean(0) + [0, 0, -0.45]
     pose = _Pose(*turn, body, centre.astype(np.float64))
@@ -315,10 +333,14 @@ def draw_figure(rng: Rng, heads: Heads) -> Figure:
         side.astype(np.uint8),
     )
     if bearded:
-        grower.beard(float(min(0.03 + rng.gamma(1.5, 0.035), 0.26)))
+        grower.beard(
+            float(min(0.03 + rng.gamma(1.5, 0.035), 0.26)), float(points[68][48:68, 1].mean())
+        )
         skin = skin._replace(stubble=1.0)
     if hairy.any():
-        grower.loose_hair(hairy, float(worn.get("curl", 0.3)))
+        # Under a hat only the hair below its edge is free.
+        top = float(points[68][17:27, 1].max()) + 0.02 if worn["hat"] else np.inf
+        grower.loose_hair(hairy, float(worn["curl"]), top)
 
     surface = Surface(
         position=np.concatenate([position, *strands.position]).astype(np.float32),
@@ -338,7 +360,7 @@ def draw_figure(rng: Rng, heads: Heads) -> Figure:
         surface=surface,
         classes=np.concatenate([CLASS_OF_PART[whole.part], *strands.classes]).astype(np.uint8),
         head=len(head.triangles),
-        solid=len(whole.triangles),
+        casters=whole.triangles[~np.isin(whole.part, _INSIDE)],
         solid_vertices=len(position),
         rooted=np.concatenate([np.zeros(0, np.int64), *strands.rooted]),
         lens_position=pose(lens.vertices) if lens else np.zeros((0, 3), np.float32),
@@ -346,7 +368,7 @@ def draw_figure(rng: Rng, heads: Heads) -> Figure:
         lens_triangles=lens.triangles if lens else np.zeros((0, 3), np.int32),
         face=position[heads.vertices_of(*_FACE)],
         landmarks={count: pose(p) for count, p in points.items()},
-        skin=skin, eyes=eyes, fibres=fibres, cloth=cloth, hat=hat, trim=trim,
+        skin=skin, eyes=eyes, fibres=fibres, cloth=cloth, hat=felt, trim=trim,
         attributes={
             "age": round(params.age, 1),
             "sex": "female" if female else "male",
@@ -365,13 +387,39 @@ def _dress(
     rng: Rng, heads: Heads, params: HeadParams, head: Mesh
 ) -> tuple[list[Mesh], dict[str, Any]]:
     """Draw hair and everything worn: meshes, and words and numbers about them."""
+    ground, vertices = _ground(heads), head.vertices
+    female = params.male < 0.5
+    grown = params.age > 14
+    chance = {
+        "glasses": 0.10 + 0.004 * params.age,
+        "hat": 0.11,
+        "earrings": 0.45 * grown if female else 0.05,
+        "necklace": 0.35 * grown if female else 0.06,
+        "clothes": 0.96,
+    }
+    worn: dict[str, Any] = {name: bool(rng.random() < share) for name, share in chance.items()}
     style = sample_style(rng, male=params.male, age=params.age)
-    hair = _ground(heads).grow(head.vertices, style, rng)
+    makers = {"glasses": glasses, "earrings": earrings, "necklace": necklace, "clothes": clothes}
+    meshes = [make(ground, vertices, rng) for name, make in makers.items() if worn[name]]
+    cover = hat(ground, vertices, rng) if worn["hat"] else None
+    if cover is not None:
+        meshes.append(cover.mesh)
+    hair = ground.grow(vertices, style, rng, hat=cover.edge if cover else None)
+    if hair is not None:
+        meshes.append(hair)
     cropped = style.name not in ("bald", "horseshoe", "receding")
-    return (
-        [hair] if hair is not None else [],
-        {"hair": style.name, "scalp": 0.9 * cropped, "curl": min(1.0, 10 * style.wave)},
-    )
+    looks = {"hair": style.name, "scalp": 0.9 * cropped, "curl": min(1.0, 10 * style.wave)}
+    return meshes, worn | looks
+
+
+def _below_chin(mesh: Mesh, points: Floats) -> Mesh:
+    """Return a mesh without the parts of collars that would reach over chin and cheeks."""
+    collar = np.isin(mesh.part, [PARTS.index("collar"), PARTS.index("cloth")])
+    if not collar.any():
+        return mesh
+    corners = mesh.vertices[mesh.triangles]
+    line = points[8, 1] + 0.02 + 0.6 * np.maximum(points[8, 2] - 0.35 - corners[..., 2], 0)
+    return mesh.select(~(collar & (corners[..., 1] > line).any(axis=1)))
 
 
 def _ground(heads: Heads) -> Ground:
@@ -476,10 +524,10 @@ class _Grower:
         left, right = CELEBAMASK19.values("l_brow", "r_brow")
         self._add(roots, curves, width, m.BROW, np.where(side > 0, left, right).astype(np.uint8))
 
-    def beard(self, length: float) -> None:
-        """Grow a beard: longer at the chin, falling."""
+    def beard(self, length: float, mouth: float) -> None:
+        """Grow a beard: longer below the height `mouth`, falling."""
         area = self._field("beard").astype(np.float64)
-        area = np.where(self._field("lips") > 0.35, 0, area) ** 1.3
+        area = np.where(self._field("lips") > 0.05, 0, area) ** 1.3
         roots = self._roots(area, 4200)
         root = roots.of(self.mesh.triangles, self.mesh.vertices)
         if not len(root):
@@ -492,26 +540,28 @@ class _Grower:
             * self.rng.uniform(0.5, 1.3, len(root))
             * (0.5 + 0.7 * roots.of(self.mesh.triangles, area))
         )
+        size = np.minimum(size, 0.07 + 0.5 * np.maximum(mouth - root[:, 1], 0))
         curves = grow(root, normal, unit(direction), size, lift=0.22, droop=0.25)
         self._add(roots, curves, self.rng.uniform(0.005, 0.009, len(root)), m.BEARD, 1)
 
-    def loose_hair(self, hairy: NDArray[np.bool_], curl: float) -> None:
-        """Lay strands over the hair's surface and let a few of them stray."""
-        roots = self._roots(np.ones(len(self.mesh.vertices)), 4200, hairy)
+    def loose_hair(self, hairy: NDArray[np.bool_], curl: float, top: float) -> None:
+        """Lay strands over the hair's surface below `top` and let a few of them stray."""
+        free = (self.mesh.vertices[:, 1] < top).astype(np.float64)
+        roots = self._roots(free, 6500, hairy)
         root = roots.of(self.mesh.triangles, self.mesh.vertices)
         normal = unit(roots.of(self.mesh.triangles, self.rest_normal))
         flow = np.zeros_like(self.mesh.vertices)
         flow[np.unique(self.mesh.triangles[hairy])] = _flow(self.mesh.select(hairy))
         direction = roots.of(self.mesh.triangles, flow)
         direction = unit(direction + self.rng.normal(0, 0.05 + 0.2 * curl, direction.shape))
-        stray = self.rng.random(len(root)) < 0.05
+        stray = self.rng.random(len(root)) < 0.025
         length = self.rng.uniform(0.12, 0.34, len(root))
         curves = grow(root + 0.006 * normal, normal, direction, length, lift=0.03, droop=0.04)
         t = np.linspace(0, 1, curves.shape[1])[None, :, None]
         away = np.where(stray, self.rng.uniform(0.0, 0.25, len(root)), -0.04)[:, None, None]
         curves += normal[:, None] * away * length[:, None, None] * t * t
         phase = self.rng.uniform(0, 6.3, (len(root), 1, 1))
-        wave = np.sin(phase + 7 * t) * np.cross(normal, direction)[:, None]
+        wave = np.sin(phase + 7 * t) * cross(normal, direction)[:, None]
         curves += 0.04 * curl * wave * t
         hair = CLASS_OF_PART[PARTS.index("hair")]
         width = np.where(stray, 0.004, self.rng.uniform(0.004, 0.010, len(root)))

@@ -2,22 +2,23 @@
 
 All styles live in hair coordinates (φ, h, lift): φ is the angle about the skull's vertical axis, 0
 in front and positive to the subject's left; h runs from 0 at the crown to 1 at the skull's widest
-height and then on downwards, one per decimetre; lift is the distance from the head. The ground under
-(φ, h) is tied to triangles of the model, so one style follows every identity.
+height and then on downwards, one per decimetre; lift is the distance from the head. The ground
+under (φ, h) is tied to triangles of the model, so one style follows every identity.
 
 Shapes: A angles, R rows of the ground; M locks of S points.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
 from typing import Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pentimento.world.anatomy import HAIRLINE, Anchors
+from pentimento.world.hairstyles import STYLES, HairStyle, sample_style
 from pentimento.world.heads import Heads
 from pentimento.world.mesh import Floats, Mesh, grid_triangles, make_mesh, merge, part_index
+
+__all__ = ["STYLES", "Ground", "HairStyle", "Surface", "sample_style"]
 
 Array = NDArray[np.float64]
 
@@ -35,165 +36,7 @@ _BALD_FRONT: Final = 56
 
 def _smooth(t: Array) -> Array:
     t = np.clip(t, 0, 1)
-    return t * t * (3 - 2 * t)
-
-
-@dataclass(frozen=True)
-class HairStyle:
-    """What tells one head of hair from another; angles in degrees, lengths in decimetres.
-
-    Attributes:
-        name: what a person would call it.
-        flow: "none" (bald), "shell" (no locks), "comb", "fall" or "gather".
-        length: for "comb" the length of a lock on the dome; for "fall" the h where sides and back
-            end.
-        fringe: h where locks over the forehead end; 0 for none.
-        parting: x of the parting.
-        face: |φ| that falling hair leaves free in front.
-        volume: lift of the hair's body.
-        direction: (to the left, to the front) in which short hair is combed.
-        rise: how far the tips of short hair stand off.
-        wave: amplitude of waves.
-        frequency: waves along a lock.
-        bumps: unevenness of the shell relative to its volume.
-        recede: how far the temples have moved up, in h.
-        bald: h above which nothing grows.
-        tie: (h, length) of the gathered tail, length 0 for a bun.
-        locks: number of locks.
-        width: of a lock.
-    """
-
-    name: str
-    flow: str
-    length: float = 0.0
-    fringe: float = 0.0
-    parting: float = 0.0
-    face: float = 50.0
-    volume: float = 0.06
-    direction: tuple[float, float] = (0.0, 1.0)
-    rise: float = 0.03
-    wave: float = 0.0
-    frequency: float = 2.0
-    bumps: float = 0.1
-    recede: float = 0.0
-    bald: float = 0.0
-    tie: tuple[float, float] = (0.9, 0.0)
-    locks: int = 260
-    width: float = 0.075
-
-
-def _bald(rng: np.random.Generator) -> HairStyle:
-    return HairStyle("bald", "none")
-
-
-def _buzz(rng: np.random.Generator) -> HairStyle:
-    return HairStyle(
-        "buzz", "shell", volume=rng.uniform(0.015, 0.05), recede=rng.uniform(0, 0.12), bumps=0.05
-    )
-
-
-def _horseshoe(rng: np.random.Generator) -> HairStyle:
-    return HairStyle(
-        "horseshoe", "comb", length=rng.uniform(0.12, 0.25), volume=rng.uniform(0.03, 0.07),
-        bald=rng.uniform(0.6, 0.8), recede=0.3, direction=(0.0, -1.0), locks=160,
-    )  # fmt: skip
-
-
-def _receding(rng: np.random.Generator) -> HairStyle:
-    return replace(_short(rng), name="receding", recede=rng.uniform(0.15, 0.32), fringe=0.0)
-
-
-def _short(rng: np.random.Generator) -> HairStyle:
-    side = rng.choice([-1.0, 1.0])
-    direction = [(0.0, -1.0), (side, 0.5), (side, 0.1), (0.2 * side, 1.0)][rng.integers(4)]
-    return HairStyle(
-        "short", "comb", length=rng.uniform(0.18, 0.42), volume=rng.uniform(0.05, 0.13),
-        direction=direction, rise=rng.uniform(0.0, 0.16), recede=rng.uniform(0, 0.08),
-        parting=-side * 0.3 if abs(direction[0]) > 0.5 else 0.0, width=rng.uniform(0.05, 0.09),
-        wave=rng.choice([0.0, 0.02]), fringe=rng.uniform(0.72, 0.85), locks=360,
-    )  # fmt: skip
-
-
-def _fringed(rng: np.random.Generator) -> HairStyle:
-    return replace(
-        _short(rng), name="fringed", direction=(rng.uniform(-0.5, 0.5), 1.0), length=0.5,
-        rise=0.02, fringe=rng.uniform(0.86, 1.02), recede=0.0,
-    )  # fmt: skip
-
-
-def _bob(rng: np.random.Generator) -> HairStyle:
-    return HairStyle(
-        "bob", "fall", length=rng.uniform(1.55, 2.2), volume=rng.uniform(0.1, 0.22),
-        fringe=rng.choice([0.0, rng.uniform(0.9, 1.03)]), parting=rng.uniform(-0.35, 0.35),
-        face=rng.uniform(40, 56), wave=rng.choice([0.0, 0.03]), locks=300,
-    )  # fmt: skip
-
-
-def _long(rng: np.random.Generator) -> HairStyle:
-    return replace(
-        _bob(rng), name="long", length=rng.uniform(2.6, 3.9), volume=rng.uniform(0.08, 0.18),
-        wave=0.0, locks=320,
-    )  # fmt: skip
-
-
-def _wavy(rng: np.random.Generator) -> HairStyle:
-    return replace(
-        _bob(rng), name="wavy", length=rng.uniform(2.0, 3.4), volume=rng.uniform(0.15, 0.3),
-        wave=rng.uniform(0.04, 0.09), frequency=rng.uniform(2, 5), locks=320,
-    )  # fmt: skip
-
-
-def _curly(rng: np.random.Generator) -> HairStyle:
-    return replace(
-        _bob(rng), name="curly", length=rng.uniform(1.5, 2.6), volume=rng.uniform(0.25, 0.45),
-        wave=rng.uniform(0.06, 0.1), frequency=rng.uniform(5, 8), bumps=0.22, width=0.1, locks=420,
-    )  # fmt: skip
-
-
-def _afro(rng: np.random.Generator) -> HairStyle:
-    return HairStyle(
-        "afro", "comb", length=0.12, volume=rng.uniform(0.12, 0.7), bumps=0.12, rise=0.06,
-        wave=0.05, frequency=2.0, width=0.11, locks=700,
-    )  # fmt: skip
-
-
-def _tail(rng: np.random.Generator) -> HairStyle:
-    return HairStyle(
-        "ponytail", "gather", volume=rng.uniform(0.03, 0.08), width=0.06,
-        tie=(rng.uniform(0.55, 1.3), rng.uniform(1.2, 2.6)), wave=rng.choice([0.0, 0.05]),
-    )  # fmt: skip
-
-
-def _bun(rng: np.random.Generator) -> HairStyle:
-    return replace(_tail(rng), name="bun", tie=(rng.uniform(0.2, 1.1), 0.0))
-
-
-STYLES: Final[dict[str, Callable[[np.random.Generator], HairStyle]]] = {
-    "bald": _bald, "buzz": _buzz, "horseshoe": _horseshoe, "receding": _receding, "short": _short,
-    "fringed": _fringed, "bob": _bob, "long": _long, "wavy": _wavy, "curly": _curly, "afro": _afro,
-    "ponytail": _tail, "bun": _bun,
-}  # fmt: skip
-"""Name of a kind of hair → function that draws one style of this kind."""
-
-
-def sample_style(rng: np.random.Generator, *, male: float, age: float) -> HairStyle:
-    """Return a random style, of the kinds that such people wear most."""
-    man = {"buzz": 2.2, "short": 5.0, "fringed": 2.0, "afro": 0.8, "curly": 0.4, "wavy": 0.5,
-           "long": 0.3, "bob": 0.2, "bun": 0.2}  # fmt: skip
-    woman = {"long": 3.0, "wavy": 3.0, "bob": 2.5, "curly": 1.2, "ponytail": 1.3, "bun": 1.0,
-             "short": 1.0, "fringed": 0.6, "afro": 0.7, "buzz": 0.1}  # fmt: skip
-    chances = {name: male * man.get(name, 0) + (1 - male) * woman.get(name, 0) for name in STYLES}
-    thinning = male * np.clip((age - 28) / 30, 0, 1)
-    chances |= {
-        "bald": 0.3 + 1.2 * thinning,
-        "receding": 3.0 * thinning,
-        "horseshoe": 2.0 * thinning,
-    }
-    chances["bald"] *= male
-    names = list(chances)
-    share = np.array([chances[name] for name in names])
-    kind = names[int(rng.choice(len(names), p=share / share.sum()))]
-    return STYLES[kind](rng)
+    return np.asarray(t * t * (3 - 2 * t))
 
 
 class Locks(NamedTuple):
@@ -213,6 +56,7 @@ class Ground:
     """
 
     def __init__(self, heads: Heads):
+        self.heads = heads
         self.angles = np.linspace(-np.pi, np.pi, _ANGLES, endpoint=False)
         self.anchors = _probe(heads, self.angles)
         mean = self._points(heads.neutral)
@@ -230,19 +74,37 @@ class Ground:
 
     def hairline_at(self, angle: Array) -> Array:
         """Return h of the hairline at angles φ (radians)."""
-        return np.interp(angle, self.angles, self.hairline, period=2 * np.pi)
+        return np.asarray(np.interp(angle, self.angles, self.hairline, period=2 * np.pi))
 
-    def grow(self, vertices: Floats, style: HairStyle, rng: np.random.Generator) -> Mesh | None:
+    def surface(self, vertices: Floats, *, hang: bool = False) -> "Surface":
+        """Return one head's surface in hair coordinates.
+
+        Args:
+            vertices: (V, 3) of the head.
+            hang: bridge the hollows that hanging hair does not follow.
+        """
+        return Surface(self._points(vertices), hang=hang)
+
+    def grow(
+        self,
+        vertices: Floats,
+        style: HairStyle,
+        rng: np.random.Generator,
+        *,
+        hat: Array | None = None,
+    ) -> Mesh | None:
         """Return the hair of a head, or None if there is none.
 
         Args:
             vertices: (V, 3) of the head, from `Heads.vertices`.
             style: what to grow.
             rng: source of chance for the single locks.
+            hat: (A,) h of a hat's edge over `angles`; above it the hair is pressed flat.
         """
         if style.flow == "none":
             return None
-        surface = _Surface(self._points(vertices), hang=style.flow == "fall")
+        surface = self.surface(vertices, hang=style.flow == "fall")
+        surface.press(self.angles, hat)
         noise = _Noise(rng)
         parts = [self._shell(surface, style, noise)]
         if style.flow != "shell":
@@ -253,7 +115,19 @@ class Ground:
             parts.append(_ribbons(surface, locks, style, rng))
         if style.flow == "gather":
             parts.append(_tail_mesh(surface, style, rng))
-        return merge(parts)
+        mesh = merge(parts)
+        if hat is None:
+            return mesh
+        hidden = self._under(mesh.vertices, hat)[mesh.triangles].all(axis=1)
+        return mesh.select(np.asarray(~hidden))
+
+    def _under(self, points: Floats, hat: Array) -> NDArray[np.bool_]:
+        """Return which points (V, 3) lie above the edge of a hat, seen from the skull's middle."""
+        out = points - CENTRE
+        height = np.arctan2(out[:, 1], np.hypot(out[:, 0], out[:, 2]))
+        row = np.where(out[:, 1] > 0, 1 - height / (np.pi / 2), 1 - out[:, 1])
+        edge = np.interp(np.arctan2(out[:, 0], out[:, 2]), self.angles, hat, period=2 * np.pi)
+        return np.asarray(row < edge - 0.03)
 
     def _line(self, style: HairStyle, angle: Array) -> Array:
         """Return h of this style's hairline: the natural one, temples moved up."""
@@ -272,8 +146,8 @@ class Ground:
         top = 1.0 - 0.25 * _smooth((0.5 - row) / 0.5)
         return 0.012 + style.volume * inner * top
 
-    def _shell(self, surface: "_Surface", style: HairStyle, noise: "_Noise") -> Mesh:
-        """Return the body of the hair, a grid from crown (or bald edge) to its uneven lower edge."""
+    def _shell(self, surface: "Surface", style: HairStyle, noise: "_Noise") -> Mesh:
+        """Return the hair's body, a grid from crown (or bald edge) to its uneven lower edge."""
         columns, rows = 120, 22 if style.flow == "fall" else 16
         angle = np.linspace(-np.pi, np.pi, columns, endpoint=False)
         edge = self._line(style, angle) + 0.015 * noise.along(angle, 23)
@@ -313,7 +187,7 @@ class Ground:
 
     def _comb(
         self,
-        surface: "_Surface",
+        surface: "Surface",
         style: HairStyle,
         angle: Array,
         row: Array,
@@ -324,7 +198,7 @@ class Ground:
         combed = np.array(style.direction)[:, None] / np.hypot(*style.direction)
         radial = root / np.maximum(row, 1e-6)
         side = _smooth((row - 0.45) / 0.4)
-        # Over the forehead the direction of the comb decides, at sides and back the pull of gravity.
+        # Over the forehead the comb decides, at sides and back gravity.
         side = side * np.where(np.abs(angle) < np.radians(45), 0.35, 1.0)
         if style.parting:
             combed = np.where(
@@ -351,7 +225,7 @@ class Ground:
 
     def _fall(
         self,
-        surface: "_Surface",
+        surface: "Surface",
         style: HairStyle,
         angle: Array,
         row: Array,
@@ -380,7 +254,7 @@ class Ground:
 
     def _gather(
         self,
-        surface: "_Surface",
+        surface: "Surface",
         style: HairStyle,
         angle: Array,
         row: Array,
@@ -425,7 +299,7 @@ class _Noise:
         return total / 2.5
 
 
-class _Surface:
+class Surface:
     """The head's surface in hair coordinates, for one identity."""
 
     def __init__(self, points: Array, *, hang: bool):
@@ -447,6 +321,12 @@ class _Surface:
         dome = _ROWS[None, :, None] <= 1
         out = np.where(dome, self.points - CENTRE, out * np.array([1, 0, 1]))
         self.normals = out / np.maximum(np.linalg.norm(out, axis=-1, keepdims=True), 1e-6)
+        self._angles, self._hat = np.zeros(1), np.full(1, -np.inf)
+
+    def press(self, angles: Array, hat: Array | None) -> None:
+        """Let nothing stand off above the edge h (A,) of a hat over φ (A,)."""
+        if hat is not None:
+            self._angles, self._hat = angles, hat
 
     def _mix(self, table: Array, angle: Array, row: Array) -> Array:
         a = ((angle + np.pi) / (2 * np.pi) % 1.0) * _ANGLES
@@ -461,6 +341,8 @@ class _Surface:
 
     def at(self, angle: Array, row: Array, lift: Array) -> Array:
         """Return points (…, 3) at hair coordinates of equal shapes (…)."""
+        edge = np.interp(angle, self._angles, self._hat, period=2 * np.pi)
+        lift = np.where(row < edge + 0.05, np.minimum(lift, 0.025), lift)
         return self._mix(self.points, angle, row) + lift[..., None] * self.normal(angle, row)
 
     def normal(self, angle: Array, row: Array) -> Array:
@@ -515,7 +397,7 @@ def _outermost(origins: Array, rays: Array, corners: Array) -> tuple[NDArray[np.
     return best, w / w.sum(axis=1, keepdims=True)
 
 
-def _ribbons(surface: _Surface, locks: Locks, style: HairStyle, rng: np.random.Generator) -> Mesh:
+def _ribbons(surface: Surface, locks: Locks, style: HairStyle, rng: np.random.Generator) -> Mesh:
     """Return rounded, tapering strips along the paths of locks."""
     points = surface.at(locks.angle, locks.row, locks.lift)
     normal = surface.normal(locks.angle, locks.row)
@@ -551,7 +433,7 @@ def _strips(
     return make_mesh(strips.reshape(-1, 3), triangles, uv.reshape(-1, 2), "hair")
 
 
-def _tail_mesh(surface: _Surface, style: HairStyle, rng: np.random.Generator) -> Mesh:
+def _tail_mesh(surface: Surface, style: HairStyle, rng: np.random.Generator) -> Mesh:
     """Return the gathered end: a hanging tail, or a bun."""
     row, length = style.tie
     angle = np.array([np.pi - 1e-6])

@@ -4,7 +4,7 @@ MakeHuman describes a person by morph targets: lists of vertex displacements of 
 after what they do and, most of them, after the ethnic group, sex and age they were drawn for. Here
 thousands of random people are put together from them, moved to a common place, and summarised:
 mean, principal components, how the components follow age, sex, ethnic group and weight, and the
-displacements of the expression units. What the base mesh calls "l-" is the viewer's left; every name
+displacements of the expression units. What the files call left is the viewer's left; every name
 given here is the subject's.
 
 Shapes: B vertices of the base file, V of the head, T triangles, N people, M morph targets,
@@ -73,7 +73,8 @@ def part_of_group(group: str, x: float) -> str | None:
     """
     side = "l" if x > 0 else "r"
     rules = (
-        (r"joint|helper|lash|eyebrown|eye-ball|teeth-\w+-(third|sec|first)-mol", None),
+        (r"joint|helper|lash|eyebrown|eye-ball|teeth-up-(third|sec)-mol", None),
+        ("teeth-low-(first|sec|third)", None),
         ("cornea", f"{side}_eye"),  # the smooth shell is the visible eyeball
         ("-ear-", f"{side}_ear"),
         (r"eye-.*-li(d|$)", f"{side}_lid"),
@@ -131,7 +132,7 @@ def read_obj(
                 (
                     group,
                     [int(c[0]) - 1 for c in corners],
-                    [int((c + ["1"])[1] or 1) - 1 for c in corners],
+                    [int([*c, "1"][1] or 1) - 1 for c in corners],
                 )
             )
     if not faces:
@@ -224,7 +225,8 @@ def collect_targets(folder: Path, base: BaseMesh) -> Targets:
     """Read every target that shapes a head or moves a face."""
     where = np.full(int(base.source.max()) + 1, -1)
     where[base.source] = np.arange(len(base.source))
-    data, rows, columns, names = [], [], [], defaultdict(dict)
+    data, rows, columns = [], [], []
+    names: dict[str, dict[tuple[str, str, str], int]] = defaultdict(dict)
     count = 0
     for path, values in read_targets(folder):
         key = _modifier(path)
@@ -235,8 +237,7 @@ def collect_targets(folder: Path, base: BaseMesh) -> Targets:
         known = number < len(where)
         local = np.where(known, where[np.where(known, number, 0)], -1)
         inside = local >= 0
-        moved = np.einsum("nij,nj->ni", base.linear[local[inside]], values[inside, 1:])
-        data.append(moved.ravel())
+        data.append(values[inside, 1:].ravel())
         columns.append((3 * local[inside, None] + np.arange(3)).ravel())
         rows.append(np.full(data[-1].size, count))
         names[modifier][variant] = count
@@ -340,6 +341,10 @@ def compose(targets: Targets, people: People, rng: np.random.Generator) -> Float
     return np.asarray(mix @ targets.matrix, np.float32)
 
 
+def _other_side(name: str) -> str:
+    return re.sub("left|right", lambda found: "right" if found[0] == "left" else "left", name)
+
+
 def expression_units(targets: Targets) -> dict[str, Floats]:
     """Return unit → displacement (V, 3), the mean over all drawn variants, subject's sides."""
     units = {}
@@ -347,13 +352,11 @@ def expression_units(targets: Targets) -> dict[str, Floats]:
         folder, name = modifier.split("/")
         if folder == "expression":
             mean = targets.matrix[sorted(variants.values())].mean(axis=0)
-            sides = {"left": "right", "right": "left"}
-            name = re.sub("left|right", lambda found: sides[found[0]], name)
-            units[name] = np.asarray(mean, np.float32).reshape(-1, 3)
+            units[_other_side(name)] = np.asarray(mean, np.float32).reshape(-1, 3)
     return units
 
 
-def learn_heads(folder: Path, *, people: int = 2500, components: int = 56, seed: int = 0) -> Heads:
+def learn_heads(folder: Path, *, people: int = 2500, components: int = 60, seed: int = 0) -> Heads:
     """Learn the statistical head from a MakeHuman folder.
 
     Args:
@@ -372,11 +375,12 @@ def learn_heads(folder: Path, *, people: int = 2500, components: int = 56, seed:
     rng = np.random.default_rng(seed)
     crowd = People.draw(people, rng)
     shapes = compose(targets, crowd, rng).reshape(people, -1, 3)
-    shapes += base.vertices.astype(np.float32)
 
     face = np.unique(base.triangles[np.isin(base.part, [part_index(p) for p in _FACE_PARTS])])
-    home = base.vertices[face].mean(axis=0).astype(np.float32)
-    shapes -= shapes[:, face].mean(axis=1, keepdims=True) - home
+    # Statures go before the arms are turned down: turning is linear, but not about the feet.
+    shapes -= shapes[:, face].mean(axis=1, keepdims=True)
+    shapes = np.einsum("vij,nvj->nvi", base.linear.astype(np.float32), shapes)
+    shapes += base.vertices.astype(np.float32)
     mean = shapes.mean(axis=0)
     shapes -= mean
 

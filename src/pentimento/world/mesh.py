@@ -1,7 +1,7 @@
-"""Triangle meshes with a named part on every triangle, and the table from parts to parsing classes.
+"""Triangle meshes with a named part on every triangle; parts map to parsing classes.
 
-Frame of all geometry: decimetres; x to the subject's left (to the right in a frontal picture), y up,
-z towards the viewer. Triangles are counter-clockwise seen from outside.
+Frame of all geometry: decimetres; x to the subject's left (image right in a frontal picture), y
+up, z towards the viewer. Triangles are counter-clockwise seen from outside.
 
 Shapes: V vertices, T triangles.
 """
@@ -44,7 +44,7 @@ PART_TO_CLASS: Final[dict[str, str]] = {
     "cloth": "cloth",
     "collar": "cloth",
 }
-"""Part → CelebAMask-HQ class. CelebAMask-HQ annotators count bare scalp as skin, the chest as neck."""
+"""Part → CelebAMask-HQ class. Its annotators count bare scalp as skin and the chest as neck."""
 
 PARTS: Final = tuple(PART_TO_CLASS)
 """Names of the values of `Mesh.part`."""
@@ -123,11 +123,10 @@ def make_mesh(
         uv: (V, 2) one position per vertex, or (T, 3, 2) one per corner.
         part: a name of `PARTS`.
     """
-    triangles = np.ascontiguousarray(triangles, np.int32)
     corner_uv = uv[triangles] if uv.ndim == 2 else uv
     return Mesh(
         np.ascontiguousarray(vertices, np.float32),
-        triangles,
+        np.ascontiguousarray(triangles, np.int32),
         np.ascontiguousarray(corner_uv, np.float32),
         np.full(len(triangles), part_index(part), np.uint8),
     )
@@ -139,7 +138,7 @@ def merge(meshes: Sequence[Mesh]) -> Mesh:
     return Mesh(
         np.concatenate([mesh.vertices for mesh in meshes]),
         np.concatenate(
-            [mesh.triangles + np.int32(o) for mesh, o in zip(meshes, offsets, strict=False)]
+            [mesh.triangles + o for mesh, o in zip(meshes, offsets, strict=False)], dtype=np.int32
         ),
         np.concatenate([mesh.uv for mesh in meshes]),
         np.concatenate([mesh.part for mesh in meshes]),
@@ -162,7 +161,117 @@ def vertex_normals(vertices: Floats, triangles: Indices) -> Floats:
         axis=1,
     )
     length = np.linalg.norm(total, axis=1, keepdims=True)
-    return (total / np.maximum(length, 1e-12)).astype(np.float32)
+    normals: Floats = (total / np.maximum(length, 1e-12)).astype(np.float32)
+    return normals
+
+
+def clip(mesh: Mesh, level: Floats) -> Mesh:
+    """Return the part of a mesh where a field is positive, cut exactly along its zero line.
+
+    Args:
+        mesh: V vertices.
+        level: (V,) field, linear over each triangle.
+    """
+    above = level > 0
+    count = above[mesh.triangles].sum(axis=1)
+    pieces = [mesh.select(count == 3)] if (count == 3).any() else []
+    for inside in (1, 2):
+        chosen = count == inside
+        if not chosen.any():
+            continue
+        # Turn each triangle so that its odd corner comes first; winding stays.
+        odd = (above[mesh.triangles[chosen]] == (inside == 1)).argmax(axis=1)
+        turn = (odd[:, None] + np.arange(3)) % 3
+        triangles = np.take_along_axis(mesh.triangles[chosen], turn, axis=1)
+        uv = np.take_along_axis(mesh.uv[chosen], turn[..., None], axis=1)
+        values = level[triangles]
+        position = mesh.vertices[triangles]
+        cuts = []
+        for other in (1, 2):
+            share = (values[:, 0] / (values[:, 0] - values[:, other]))[:, None]
+            cuts.append(tuple(a[:, 0] + share * (a[:, other] - a[:, 0]) for a in (position, uv)))
+        (p, p_uv), (q, q_uv) = cuts
+        if inside == 1:
+            fans = [((position[:, 0], uv[:, 0]), (p, p_uv), (q, q_uv))]
+        else:
+            b, c = ((position[:, k], uv[:, k]) for k in (1, 2))
+            fans = [((p, p_uv), b, c), ((p, p_uv), c, (q, q_uv))]
+        for fan in fans:
+            corners = np.stack([point for point, _ in fan], axis=1).astype(np.float32)
+            pieces.append(
+                Mesh(
+                    corners.reshape(-1, 3),
+                    np.arange(3 * len(corners), dtype=np.int32).reshape(-1, 3),
+                    np.stack([at for _, at in fan], axis=1).astype(np.float32),
+                    mesh.part[chosen],
+                )
+            )
+    return merge(pieces)
+
+
+def tube(
+    path: NDArray[np.floating],
+    radius: float,
+    part: str,
+    *,
+    closed: bool = False,
+    sides: int = 6,
+    flat: float = 1.0,
+) -> Mesh:
+    """Return a tube around a path.
+
+    Args:
+        path: (S, 3) points.
+        radius: decimetres.
+        part: a name of `PARTS`.
+        closed: join the last point to the first.
+        sides: corners of the cross-section.
+        flat: thickness across the path's own plane relative to the radius in it.
+    """
+    step = (
+        np.roll(path, -1, axis=0) - np.roll(path, 1, axis=0)
+        if closed
+        else np.gradient(path, axis=0)
+    )
+    along = step / np.maximum(np.linalg.norm(step, axis=1, keepdims=True), 1e-9)
+    # The direction in which the path extends least is across its plane at every point.
+    _, _, axes = np.linalg.svd(path - path.mean(axis=0), full_matrices=False)
+    across = axes[2] if len(axes) > 2 else np.array([0.0, 0.0, 1.0])
+    first = across - along * (along @ across)[:, None]
+    first /= np.maximum(np.linalg.norm(first, axis=1, keepdims=True), 1e-9)
+    second = np.cross(first, along)
+    turn = np.linspace(0, 2 * np.pi, sides, endpoint=False)
+    ring = flat * np.cos(turn)[:, None] * first[:, None] + np.sin(turn)[:, None] * second[:, None]
+    points = path[:, None] + radius * ring
+    if closed:
+        points = np.concatenate([points, points[:1]])
+    rows = len(points)
+    t = np.broadcast_to(np.linspace(0, 1, rows)[:, None], (rows, sides))
+    uv = np.stack([np.broadcast_to(turn / (2 * np.pi), t.shape), t], axis=-1)
+    return make_mesh(
+        points.reshape(-1, 3), grid_triangles(rows, sides, closed=True), uv.reshape(-1, 2), part
+    )
+
+
+def sphere(
+    centre: NDArray[np.floating], radius: float, part: str, *, rows: int = 7, columns: int = 10
+) -> Mesh:
+    """Return a sphere (poles up and down) around a point (3,)."""
+    polar = np.linspace(0, np.pi, rows)[:, None]
+    turn = np.linspace(0, 2 * np.pi, columns, endpoint=False)
+    out = np.stack(
+        np.broadcast_arrays(
+            np.sin(polar) * np.sin(turn), np.cos(polar), np.sin(polar) * np.cos(turn)
+        ),
+        axis=-1,
+    )
+    uv = np.stack(np.broadcast_arrays(turn / (2 * np.pi), polar / np.pi), axis=-1)
+    return make_mesh(
+        (centre + radius * out).reshape(-1, 3),
+        grid_triangles(rows, columns, closed=True),
+        uv.reshape(-1, 2),
+        part,
+    )
 
 
 def grid_triangles(rows: int, columns: int, *, closed: bool = False) -> Indices:

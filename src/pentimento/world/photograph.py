@@ -43,7 +43,7 @@ def photograph(light: Field, skin: NDArray[np.bool_], rng: Rng) -> NDArray[np.ui
         light = light * np.float32(np.clip(target / max(metered, 0.01), 0.3, 4) * 2**exposure)
         mean = light[skin].mean(axis=0)
         cast = mean / mean.mean() / np.array([1.32, 0.93, 0.75])
-        light = light / np.float32(np.clip(cast, 0.6, 1.6)) ** np.float32(0.55)
+        light = light / np.float32(np.clip(cast, 0.6, 1.6)) ** np.float32(0.42)
     light = light * np.array([1 + 0.03 * warm, 1 - 0.012 * tint, 1 - 0.04 * warm], np.float32)
     if soft > 0.15:
         light = cv2.GaussianBlur(light, (0, 0), soft * size / 256 + 0.12)

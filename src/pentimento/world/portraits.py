@@ -77,11 +77,10 @@ def portrait(seed: int, size: int = 256, heads: Heads | None = None) -> WorldPor
 
     sky, direction, colour, blur, box = _lighting(streams[2])
     centre = np.zeros(3)
-    position, solid = figure.surface.position, figure.surface.triangles[: figure.solid]
-    surface = figure.surface._replace(
-        light=_bake(figure, sky), triangles=np.ascontiguousarray(figure.surface.triangles)
+    surface = figure.surface._replace(light=_bake(figure, sky))
+    lights = cast(
+        figure.surface.position, figure.casters, direction, colour, blur, box, sky, centre
     )
-    lights = cast(position, solid, direction, colour, blur, box, sky, centre)
     samples = np.zeros((*layer.triangle.shape, 3), np.float32)
     shade(
         layer.triangle, layer.nearness, layer.weights, surface, lights, figure.skin, figure.eyes, figure.fibres,
@@ -125,9 +124,7 @@ def _bake(figure: Figure, sky: NDArray[np.float64]) -> NDArray[np.float32]:
     surface = figure.surface
     light = np.zeros_like(surface.position)
     n = figure.solid_vertices
-    light[:n] = bake(
-        surface.position[:n], surface.normal[:n], surface.triangles[: figure.solid], sky
-    )
+    light[:n] = bake(surface.position[:n], surface.normal[:n], figure.casters, sky)
     light[n:] = light[figure.rooted]
     return light
 

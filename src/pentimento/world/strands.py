@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pentimento.world.shading import unit
+from pentimento.world.shading import cross, unit
 
 Floats = NDArray[np.floating[Any]]
 Rng = np.random.Generator
@@ -50,7 +50,8 @@ def scatter(
         count: of roots; 0 come back where the density is 0 everywhere.
     """
     a, b, c = (position[triangles[:, k]] for k in range(3))
-    area = np.linalg.norm(np.cross(b - a, c - a), axis=1).astype(np.float64)
+    normal = cross(b - a, c - a)
+    area = np.sqrt(np.einsum("ni,ni->n", normal, normal)).astype(np.float64)
     mass = np.cumsum(area * density[triangles].mean(1))
     pick = rng.random(count) * (mass[-1] if len(mass) else 0.0)
     u, v, chance = rng.random(count), rng.random(count), rng.random(count)
@@ -97,7 +98,7 @@ def ribbons(
     """
     n, k, _ = curves.shape
     tangent = unit(np.gradient(curves, axis=1)) if n else curves
-    side = unit(np.cross(tangent, eye - curves))
+    side = unit(cross(tangent, eye - curves))
     along = np.broadcast_to(np.linspace(0, 1, k), (n, k))
     half = 0.5 * width[:, None] * (1 - 0.67 * along**1.5)
     pair = np.stack([curves - side * half[..., None], curves + side * half[..., None]], 2)
