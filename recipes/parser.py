@@ -87,8 +87,8 @@ class Plan:
 
 def full() -> Plan:
     """Return the plan of the bundled weights."""
-    config = replace(compact(), class_weights=_CLASS_WEIGHTS)
-    return Plan(config, 128, 3000, (900, 1500, 500), 10_000, 500)
+    config = replace(compact(), size=192, class_weights=_CLASS_WEIGHTS)
+    return Plan(config, 128, 1200, (1250, 600, 350), 10_000, 500)
 
 
 def smoke() -> Plan:
