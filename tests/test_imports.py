@@ -22,6 +22,7 @@ MAY_IMPORT = {
     "nn": BASE | {"ops"},
     "losses": BASE | {"ops", "nn"},
     "engine": BASE | {"ops", "models"},
+    "weights": set(),
     "catalog": set(),
     "models": {"catalog", "errors", "engine"},
     "systems": BASE | {"ops", "nn", "losses", "data", "metrics", "engine", "models"},
