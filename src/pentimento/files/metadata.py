@@ -102,28 +102,23 @@ def without_position(data: bytes, file_format: str) -> bytes | None:
 
 
 def jpeg_segments(data: bytes) -> Iterator[tuple[int, bytes, int]]:
-    """Yield (marker, payload, offset after it) for each segment up to the first start of scan.
+    """Yield (marker, payload, offset after it) for each segment, over coded data, to the end.
 
     Raises:
-        ValueError: the chain of segments is broken.
+        ValueError, IndexError, struct.error: the file is cut short.
     """
     at = 2
     while True:
-        while data[at + 1] == 0xFF:  # fill bytes may stand before a marker
-            at += 1
-        if data[at] != 0xFF:
-            raise ValueError("a JPEG marker was expected")
+        at = data.index(0xFF, at)
         marker = data[at + 1]
-        if marker == 0x01 or 0xD0 <= marker <= 0xD8:
-            at += 2
+        if marker == 0xD9:
+            return
+        if marker in (0x00, 0x01, 0xFF) or 0xD0 <= marker <= 0xD8:
+            at += 1 if marker == 0xFF else 2  # stuffing, fill or restart: no length follows
             continue
         (length,) = struct.unpack_from(">H", data, at + 2)
-        if length < 2 or at + 2 + length > len(data):
-            raise ValueError("a JPEG segment reaches past the end of the file")
         yield marker, data[at + 4 : at + 2 + length], at + 2 + length
-        if marker == 0xDA:
-            return
-        at += 2 + length
+        at += 2 + max(length, 2)
 
 
 def jpeg_segment(marker: int, payload: bytes) -> bytes:
@@ -147,17 +142,17 @@ def kept_jpeg_segment(marker: int, payload: bytes) -> bytes | None:
 
 def _clean_jpeg(data: bytes) -> bytes:
     out = [b"\xff\xd8"]
-    end = 2
+    scan = end = 0
     for marker, payload, after in jpeg_segments(data):
-        kept = kept_jpeg_segment(marker, payload)
+        kept = None if scan else kept_jpeg_segment(marker, payload)
         if kept is not None:
             out.append(jpeg_segment(marker, kept))
         end = after
+        if marker == 0xDA and not scan:
+            scan = after
     # What stands behind the picture's own end (a second picture, a maker's film) has its own
-    # metadata. A marker inside coded data is impossible: 0xFF is always stuffed there.
-    tail = data[end:]
-    stop = tail.find(b"\xff\xd9")
-    return b"".join([*out, tail[: stop + 2] if stop >= 0 else tail])
+    # metadata, and is left out.
+    return b"".join([*out, data[scan : data.index(b"\xff\xd9", end) + 2]])
 
 
 _PNG_KEPT: Final = frozenset(
