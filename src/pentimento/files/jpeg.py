@@ -14,6 +14,7 @@ Alphabet: N blocks of 64 coefficients in zigzag order; h, v sampling factors of 
 """
 
 import struct
+import warnings
 from dataclasses import dataclass
 from io import BytesIO
 from typing import Any, Final
@@ -120,7 +121,7 @@ def graft(
         result = _encode(source, coded, exif)
     except (_UnsupportedError, struct.error, IndexError, ValueError, KeyError):
         return None
-    with Image.open(BytesIO(result)) as image:
+    with warnings.catch_warnings(action="ignore"), Image.open(BytesIO(result)) as image:
         differs = np.asarray(image).reshape(before.shape) != before
     differs[_reach(touched, coded)] = False
     return None if differs.any() else result

@@ -55,13 +55,20 @@ def cleaned_exif(
         return None
 
 
+def orientation_of(exif: Image.Exif) -> int:
+    """Return EXIF orientation 1..8; 1 when it says nothing sensible."""
+    value = exif.get(ORIENTATION, 1)
+    return value if isinstance(value, int) and 1 <= value <= 8 else 1
+
+
 def exif_dpi(exif: Image.Exif) -> tuple[float, float] | None:
     """Return the dots per inch that EXIF's resolution tags give, or None."""
-    x, y, unit = (exif.get(tag) for tag in _RESOLUTION)
-    if not x or not y or unit not in (2, 3):
+    x, y, unit = (exif.get(tag, 0) for tag in _RESOLUTION)
+    scale = {2: 1.0, 3: 2.54}.get(unit) if isinstance(unit, int) else None
+    try:
+        return None if scale is None else (float(x) * scale, float(y) * scale)
+    except (TypeError, ValueError, ZeroDivisionError):
         return None
-    scale = 1.0 if unit == 2 else 2.54
-    return float(x) * scale, float(y) * scale
 
 
 def read_exif(data: bytes | None) -> Image.Exif:
@@ -82,7 +89,7 @@ def _clean_block(data: bytes) -> bytes | None:
     secret = ExifTags.IFD.GPSInfo in exif or _MAKER_NOTE in exif.get_ifd(_EXIF_IFD)
     if len(exif) and not secret and not _PLACE.search(data):
         return data
-    return cleaned_exif(exif, orientation=int(exif.get(ORIENTATION, 1)))
+    return cleaned_exif(exif, orientation=orientation_of(exif))
 
 
 def without_position(data: bytes, file_format: str) -> bytes | None:
