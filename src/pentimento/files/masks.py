@@ -154,10 +154,12 @@ def _part_files(path: Path, labels: LabelSet) -> dict[str, Path]:
     stem = re.fullmatch(rf"(.+?)_({'|'.join(labels.classes[1:])})", path.stem)
     if path.is_dir():
         folder, names = path, {f.name.split("_")[0] for f in path.glob("*_*.png")}
-        if len(names) != 1:
+        if not names:
+            raise MaskError(f"{path} holds no part files such as 00000_hair.png")
+        if len(names) > 1:
             raise MaskError(
                 f"{path} holds the parts of {len(names)} pictures; name one, "
-                f"such as {path / min(names, default='00000')}"
+                f"such as {path / min(names)}"
             )
         prefix = names.pop()
     elif path.is_file():
