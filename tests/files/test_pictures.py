@@ -312,13 +312,17 @@ def test_content_counts_not_the_ending(tmp_path):
 
 
 @pytest.mark.parametrize("file_format", ["PNG", "WEBP", "TIFF"])
-def test_animated_pictures_are_refused(file_format):
+def test_animated_pictures_are_refused(tmp_path, file_format):
     lossless = {"lossless": True} if file_format == "WEBP" else {}
     frames = [Image.new("RGB", (8, 8), colour) for colour in ("red", "blue")]
     data = as_file(frames[0], file_format, save_all=True, append_images=frames[1:], **lossless)
     with pytest.raises(PictureError, match="2 frames"):
         open_picture(data)
-    assert open_picture(data, limits=Limits(frames=2)).pixels[0, 0].tolist() == [255, 0, 0]
+    first = open_picture(data, limits=Limits(frames=2))
+    assert first.pixels[0, 0].tolist() == [255, 0, 0]
+    path = tmp_path / f"a.{file_format.lower()}"
+    assert save_picture(first, path, source=data) == "encoded"
+    assert same_content(open_picture(path), first)
 
 
 def test_a_second_picture_behind_a_jpeg_is_no_animation(tmp_path):

@@ -201,6 +201,8 @@ def _quantisation(payload: bytes) -> dict[int, NDArray[np.uint16]]:
         wide, name = payload[at] >> 4, payload[at] & 15
         kind = ">u2" if wide else "u1"
         tables[name] = np.frombuffer(payload, kind, 64, at + 1).astype(np.uint16)
+        if not tables[name].all():
+            raise _UnsupportedError  # division by zero
         at += 1 + 64 * (1 + wide)
     return tables
 

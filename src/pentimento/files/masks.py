@@ -11,6 +11,7 @@ from io import BytesIO
 from pathlib import Path
 from typing import Final
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
@@ -221,7 +222,9 @@ def overlay(rgb: NDArray[np.uint8], label_map: LabelMap, opacity: float = 0.5) -
 
 
 def _borders(values: NDArray[np.uint8]) -> NDArray[np.bool_]:
-    border = np.zeros(values.shape, bool)
+    """Return where regions meet, as lines that stay visible when a large picture is shown small."""
+    border = np.zeros(values.shape, np.uint8)
     border[:, 1:] |= values[:, 1:] != values[:, :-1]
     border[1:] |= values[1:] != values[:-1]
-    return border
+    width = max(1, round(min(values.shape) / 600))
+    return cv2.dilate(border, np.ones((width, width), np.uint8)).astype(bool)

@@ -10,11 +10,12 @@ anew (`jpeg.graft`), so that the rest decodes to the very same pixels.
 """
 
 import struct
+import sys
 import warnings
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -341,9 +342,13 @@ def _from_source(
     picture: Picture, source: str | Path | bytes, file_format: str
 ) -> tuple[bytes, Written] | None:
     """Return the file made from the source's own bytes, or None where that cannot be done."""
-    data = read_bytes(source, DEFAULT_LIMITS)[1]
-    limits = replace(DEFAULT_LIMITS, pixels=_PILLOW_BOUND)
-    original = open_picture(data, limits=limits)
+    # It was opened under the caller's limits before; here nothing more is to be refused.
+    limits = Limits(file_bytes=sys.maxsize, pixels=_PILLOW_BOUND)
+    data = read_bytes(source, limits)[1]
+    try:
+        original = open_picture(data, limits=limits)
+    except PictureError:  # several frames: the one that was opened is saved alone
+        return None
     if original.format != file_format or original.pixels.shape != picture.pixels.shape:
         return None
     if same_content(original, picture):
