@@ -12,8 +12,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+# The fork server is a fresh interpreter; it must find what this one finds.
+os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, sys.path))
 _SERVER = multiprocessing.get_context("forkserver")
-_SERVER.set_forkserver_preload(["toy", "pentimento.engine.loop", "torch.utils.tensorboard"])
+_SERVER.set_forkserver_preload(["engine.toy", "pentimento.engine.loop", "torch.utils.tensorboard"])
 _LIMIT_S = 120
 
 
@@ -75,8 +77,7 @@ def _enter(command: Sequence[str], environment: dict[str, str], output: str) -> 
     os.dup2(handle, 2)
     sys.argv = ["pentimento", *command]
     multiprocessing.set_start_method("fork", force=True)
-    import toy
-
+    from engine import toy
     from pentimento.cli import main
     from pentimento.engine import storage
 

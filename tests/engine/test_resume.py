@@ -6,7 +6,8 @@ import signal
 from pathlib import Path
 
 import pytest
-from runs import bits, train
+
+from engine.runs import bits, train
 
 NEW = ("toy", "--data", "x", "--preset", "tiny", "--save-every", 4, "--validate-every", 5)
 FAST = ("--sheet-every", 0, "--accelerator", "cpu")
