@@ -7,6 +7,7 @@ workers.
 """
 
 import signal
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from copy import copy
@@ -103,7 +104,10 @@ def _batches(
         worker_init_fn=_init_worker,
         generator=torch.Generator(),  # else the loader would draw from the run's own
     )
-    return iter(loader)
+    with warnings.catch_warnings():
+        # More workers than cores is the person's choice; they also wait for disks.
+        warnings.filterwarnings("ignore", "This DataLoader will create")
+        return iter(loader)
 
 
 class Stream:
