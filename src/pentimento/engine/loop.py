@@ -137,7 +137,8 @@ def fit(
                 run.validate(validation, log)
             if _due(step, settings.sheet_every, ended):
                 run.draw_sheet(validation, log)
-            if _due(step, settings.save_every, ended or stopping):
+            good = not progress.in_a_row  # what a rollback returns to is from before the trouble
+            if ended or stopping or (good and step % settings.save_every == 0):
                 log.say(run.save_if_finite())
             if stopping:
                 log.say(

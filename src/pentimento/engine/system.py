@@ -118,5 +118,5 @@ class System(Protocol[BatchT]):
         ...
 
     def load_extra_state(self, state: Mapping[str, Tensor]) -> None:
-        """Take back what `extra_state` returned."""
+        """Take back what `extra_state` returned; the tensors are on the CPU."""
         ...
