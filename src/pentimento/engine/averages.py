@@ -31,7 +31,8 @@ class Averages:
     def follow(self, step: int) -> None:
         """Move towards the networks after their step number `step` (1, 2, …)."""
         if self._moving:
-            move = get_ema_multi_avg_fn(min(self._decay, (1 + step) / (10 + step)))
+            decay = min(self._decay, (1 + step) / (10 + step))
+            move = get_ema_multi_avg_fn(decay)  # type: ignore[no-untyped-call]  # has no types
             move(
                 [self.tensors[key] for key in self._moving],
                 [self._live[key] for key in self._moving],
