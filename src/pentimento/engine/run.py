@@ -275,7 +275,7 @@ def describe(
             **{name: version(name) for name in packages},
         },
         "commit": _commit(),
-        "command": f"{Path(sys.argv[0]).name} {shlex.join(sys.argv[1:])}",
+        "command": _command(),
     }
 
 
@@ -284,6 +284,12 @@ def _weighty(record: Mapping[str, Any]) -> dict[str, Any]:
     names = ("system", "config", "about", "samples", "processes")
     settings = {key: value for key, value in record["settings"].items() if key not in FREE}
     return {**{name: record[name] for name in names}, "settings": settings}
+
+
+def _command() -> str:
+    """Return the command line, the program without its folder."""
+    program = Path(sys.argv[0]).name.replace("__main__.py", "pentimento")
+    return shlex.join([program, *sys.argv[1:]])
 
 
 def _commit() -> str | None:
