@@ -59,7 +59,7 @@ def test_a_fixture_without_a_counterpart_is_reported(tmp_path: Path) -> None:
 
 def _check_state(fixture: Fixture, counterpart: Counterpart, module: nn.Module) -> None:
     state = counterpart.to_official(module.state_dict())
-    assert [(k, tuple(t.shape)) for k, t in state.items()] == list(fixture.shapes.items())
+    assert {key: tuple(tensor.shape) for key, tensor in state.items()} == fixture.shapes
     assert sum(p.numel() for p in module.parameters()) == fixture.raw["param_count"]
 
 

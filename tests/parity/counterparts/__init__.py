@@ -11,7 +11,8 @@ To add one, in the file of its system:
 Nothing may be taken from the committed files' sizes or salt: infer the constructor's arguments from
 `fixture.shapes` (official key → shape), `fixture.constructor` (`fixture.number("ndf")`) and the
 inputs. The harness does the rest, per run: fill under the official keys, load, set the mode, call
-`call(run)` (under `no_grad` where there is a module), compare every record. It takes these records by itself unless the call
+`call(run)` (under `no_grad` where there is a module), compare every record. It takes these records
+by itself unless the call
 returns them: `pre_tanh`/`pre_sigmoid` (input of the last nn.Tanh/nn.Sigmoid that ran), `@path`
 (output of the submodule at that path), `after/key` (the state after the call).
 """
@@ -22,6 +23,7 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 
 from parity.fixture import Fixture, Run, State
+from pentimento.compat.official import KeyMap
 
 
 def _same(state: State) -> State:
@@ -49,6 +51,16 @@ class Counterpart:
     to_official: Callable[[State], State] = _same
     from_official: Callable[[State], State] = _same
     adjust: Callable[[Run, State], State] = _as_filled
+
+
+def keyed(keys: KeyMap, module: nn.Module, call: Callable[[Run], dict[str, Tensor]]) -> Counterpart:
+    """Return the counterpart whose key map is a `compat` table."""
+    return Counterpart(
+        call,
+        module,
+        keys.to_official,
+        lambda official: keys.from_official(official, module.state_dict()),
+    )
 
 
 Build = Callable[[Fixture], Counterpart]
