@@ -42,3 +42,12 @@ def row(name: str) -> Row:
     if name not in CATALOG:
         raise ValueError(f"no system is called {name!r}; there are {', '.join(sorted(CATALOG))}")
     return CATALOG[name]
+
+
+def name_of(system: type) -> str:
+    """Return the name under which a system's class is listed."""
+    target = f"{system.__module__.removeprefix('pentimento.systems.')}:{system.__qualname__}"
+    for name, entry in CATALOG.items():
+        if entry.target == target:
+            return name
+    raise ValueError(f"{target} has no row in the catalogue; only listed systems can be saved")
