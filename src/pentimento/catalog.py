@@ -34,7 +34,13 @@ class Row:
         return getattr(self.module(), self.target.partition(":")[2])
 
 
-CATALOG: Final[dict[str, Row]] = {}
+CATALOG: Final[dict[str, Row]] = {
+    "portrait": Row(
+        "generate.portrait:Portrait",
+        "generate",
+        "Repaint a face by its mask, or with parts of another face (Gu et al. 2019).",
+    ),
+}
 
 
 def row(name: str) -> Row:

@@ -15,3 +15,12 @@ def cross_entropy(scores: Sequence[Tensor], real: bool) -> Tensor:
     """
     sign = -1.0 if real else 1.0
     return torch.stack([F.softplus(sign * s).mean() for s in scores]).sum()
+
+
+def feature_matching(fakes: Sequence[Tensor], reals: Sequence[Tensor]) -> Tensor:
+    """Return the mean absolute difference of critic features, summed over the given layers.
+
+    The real ones are constants here (Wang et al. 2018, equation 4).
+    """
+    pairs = zip(fakes, reals, strict=True)
+    return torch.stack([F.l1_loss(fake, real.detach()) for fake, real in pairs]).sum()

@@ -10,9 +10,10 @@ from itertools import pairwise
 from typing import Any, Final
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
-from pentimento.labels import LabelSet
+from pentimento.labels import IGNORE, LabelSet
 from pentimento.ops.parts import (
     boxes_around,
     centres,
@@ -363,7 +364,7 @@ class UNetParser(nn.Module):
         skips: list[Tensor] = []
         x = picture
         for n, down in enumerate(self.down):
-            x = down(x if n == 0 else nn.functional.leaky_relu(x, 0.2))
+            x = down(x if n == 0 else F.leaky_relu(x, 0.2))
             skips.append(x)
         for n in range(len(self.up) - 1, 0, -1):
             skip = skips[n - 1]
@@ -371,3 +372,54 @@ class UNetParser(nn.Module):
             x = torch.cat([skip, x], 1)
         x = self.up[0](torch.relu(x))[..., : picture.shape[-2], : picture.shape[-1]]
         return torch.tanh(x).softmax(1)
+
+
+PartCodes = dict[str, dict[str, Tensor]]
+"""Part → name → tensor (B, …). Codes of one kind mix and permute tensor by tensor."""
+
+
+def one_hot(labels: Tensor, classes: int) -> Tensor:
+    """(B, S, S) labels below K → (B, K, S, S) float."""
+    return F.one_hot(labels, classes).movedim(-1, 1).float()
+
+
+class Vectors:
+    """The paper's way: mean and variance per part, decoded and laid on a canvas."""
+
+    def __init__(
+        self, names: LabelSet, size: int, width: int = 64, code: int = 512, enlarge: float = 1.1
+    ) -> None:
+        self.names, self.size, self.width, self.code = names, size, width, code
+        self.enlarge = enlarge
+
+    def networks(self) -> dict[str, nn.Module]:
+        """Return what is trained as the generator's side."""
+        sizes = (self.size, self.width, self.code)
+        return {
+            "encoders": part_encoders(*sizes),
+            "decoders": part_decoders(*sizes),
+            "picture_decoders": picture_decoders(*sizes),
+            "generator": Generator(len(self.names), 5 * 4 * self.width, self.width),
+        }
+
+    def guide(self, labels: Tensor) -> Layout:
+        """Return the layout of label maps without `IGNORE`."""
+        return lay_out(labels, self.names, self.enlarge)
+
+    def encode(self, nets: nn.ModuleDict, picture: Tensor, labels: Tensor) -> PartCodes:
+        """Return mean and log-variance of every part."""
+        seen = crops(picture, self.guide(labels.where(labels != IGNORE, 0)))
+        return {
+            part: {"code": mean, "log_variance": log_variance}
+            for part, (mean, log_variance) in nets["encoders"](seen).items()
+        }
+
+    def paint(
+        self, nets: nn.ModuleDict, codes: PartCodes, labels: Tensor, picture: Tensor, known: Tensor
+    ) -> Tensor:
+        """Paint codes at the places of a label map; the background is the picture's."""
+        layout = self.guide(labels)
+        features = nets["decoders"]({part: code["code"] for part, code in codes.items()})
+        onehot = one_hot(layout.labels, len(self.names))
+        placed = canvas(features, layout)
+        return nets["generator"](onehot, placed, picture, layout.outside * known)
