@@ -100,6 +100,17 @@ def test_one_bad_batch_spoils_its_accumulation_only() -> None:
     assert not update.skipped
 
 
+def test_what_only_an_earlier_batch_called_is_stepped_at_the_end() -> None:
+    nets = networks()
+    update, before = optimizers(nets, accumulate=2), weights(nets)
+    for last, name in ((False, "critic"), (True, "generator")):
+        update.begin(0.0, last=last)
+        update(name, {"a": game(nets, torch.ones(1, 2))})
+    assert changed(nets, before) == {"generator"}
+    update.end()
+    assert changed(nets, before) == {"generator", "critic"}
+
+
 def test_clipping_bounds_the_gradient() -> None:
     nets = networks()
     update = optimizers(nets, clip=1e-3)

@@ -114,6 +114,7 @@ def fit(
                 optimizers.begin(progress.step / settings.steps, last=last)
                 log.add(system.train_step(batch, optimizers))
                 progress.cursor += 1
+            optimizers.end()
             progress.step += 1
             progress.bad = stream.bad
             averages.follow(progress.step)

@@ -68,9 +68,16 @@ class Optimizers:
         loss = torch.stack([term.float() for term in terms.values()]).sum() / self._accumulate
         self._fabric.backward(loss, inputs=parameters)
         self._losses[name] = self._losses.get(name, torch.zeros_like(loss)) + loss.detach()
-        if not self._last:
-            return
-        total = self._losses.pop(name)
+        if self._last:
+            self._step(name)
+
+    def end(self) -> None:
+        """Step what was called on earlier batches of the accumulation, but not on the last."""
+        for name in list(self._losses):
+            self._step(name)
+
+    def _step(self, name: str) -> None:
+        parameters, total = self._parameters[name], self._losses.pop(name)
         if self._fabric.world_size > 1:
             total = self._average(parameters, total)
         gradients = [p.grad for p in parameters if p.grad is not None]
