@@ -116,7 +116,9 @@ def fit(
                 progress.cursor += 1
             optimizers.end()
             progress.step += 1
-            progress.bad = stream.bad
+            for index in stream.bad.keys() - progress.bad.keys():
+                log.say(f"sample {index} is replaced: {stream.bad[index]}")
+            progress.bad = dict(stream.bad)
             averages.follow(progress.step)
 
             # ---- not finite: skipped, counted, and too many in a row go back to the last good
@@ -216,4 +218,11 @@ def _for_people(folder: Path) -> Iterator[None]:
         raise TrainingError(
             "out of memory. Give a smaller --batch-size with a larger --accumulate, "
             f"or --precision bf16 ({error})"
+        ) from error
+    except RuntimeError as error:
+        if not isinstance(error, torch.distributed.DistError) and "gloo" not in str(error):
+            raise
+        raise TrainingError(
+            "another process of this run has ended; its own message says why. When that is mended, "
+            f"continue with: pentimento train --resume {folder}"
         ) from error
