@@ -34,7 +34,18 @@ class Row:
         return getattr(self.module(), self.target.partition(":")[2])
 
 
-CATALOG: Final[dict[str, Row]] = {}
+CATALOG: Final[dict[str, Row]] = {
+    "face_parsing": Row(
+        "perceive.face_parsing:FaceParsing",
+        "perceive",
+        "19 parts of an aligned face (U-Net, BiSeNet)",
+    ),
+    "portrait": Row(
+        "generate.portrait:Portrait",
+        "generate",
+        "Repaint a face by its mask, or with parts of another face (Gu et al. 2019).",
+    ),
+}
 
 
 def row(name: str) -> Row:
@@ -42,3 +53,12 @@ def row(name: str) -> Row:
     if name not in CATALOG:
         raise ValueError(f"no system is called {name!r}; there are {', '.join(sorted(CATALOG))}")
     return CATALOG[name]
+
+
+def name_of(system: type) -> str:
+    """Return the name under which a system's class is listed."""
+    target = f"{system.__module__.removeprefix('pentimento.systems.')}:{system.__qualname__}"
+    for name, entry in CATALOG.items():
+        if entry.target == target:
+            return name
+    raise ValueError(f"{target} has no row in the catalogue; only listed systems can be saved")

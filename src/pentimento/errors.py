@@ -23,3 +23,11 @@ class CheckpointError(PentimentoError):
 
 class DataError(PentimentoError):
     """A data folder or data specification cannot be used."""
+
+
+class ConfigError(PentimentoError):
+    """A configuration has an unknown or impossible value."""
+
+
+class TrainingError(PentimentoError):
+    """Training cannot go on: it diverged, or its run folder does not fit what was asked."""

@@ -8,7 +8,13 @@ import click
 
 from pentimento.errors import PentimentoError
 
-VERBS: Final[dict[str, str]] = {}
+VERBS: Final[dict[str, str]] = {
+    "parse": "See a portrait as an editable mask.",
+    "edit": "Change regions of a portrait.",
+    "train": "Train a system, or continue a run.",
+    "evaluate": "Measure a model or a run.",
+    "systems": "List what can be trained and used.",
+}
 """Verb → its one line. The verb `x` is the click command `command` in `pentimento/cli/x.py`."""
 
 

@@ -1,0 +1,245 @@
+"""The Face Research Lab London Set (DeBruine & Jones 2017, CC BY 4.0) and its Canadian sister.
+
+A folder holds `neutral/` and `canada/` photos, for each either an entry of `landmarks189.json` or a
+WebMorph `.tem` file beside it (189 points in pixels), and `masks/<set>/<name>.png`: part masks
+drawn from the points, with 1 face skin, 2 brow, 3 eye white, 4 iris, 5 nose, 6 upper lip, 7 lower
+lip, 8 ear, 9 neck, 10 mouth gap and 0 for all the rest.
+
+The rest is derived from the photo, whose studio background is plain: what differs from the
+background is hair where it lies above and beside the head, clothes where it is white below the
+chin. Wherever colour does not decide, the label is `IGNORE`: a hole costs less than a lie.
+The averaged faces of `composite/` are left out, their people are in the other sets; the smiling
+photos have no landmarks (self-training aligns them by the parser itself).
+"""
+
+import json
+from functools import lru_cache, partial
+from pathlib import Path
+from typing import Any, Final
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from pentimento.data.faces import (
+    Face,
+    FaceSample,
+    aligned,
+    files_by_stem,
+    read_rgb,
+    read_values,
+)
+from pentimento.errors import DataError
+from pentimento.labels import CELEBAMASK19, IGNORE
+
+_SETS: Final = ("neutral", "canada")
+_POINTS: Final = 189
+_PUPILS: Final = (0, 1)  # image-left, image-right
+_MOUTH_CORNERS: Final = (87, 93)
+_EARS: Final = range(115, 125)
+_CHIN: Final = 128
+_HEAD: Final = range(145, 158)  # the outer line of the head, over the hair
+_BACKGROUND, _SKIN, _NOSE, _U_LIP, _L_LIP, _MOUTH, _HAIR, _NECK, _CLOTH = CELEBAMASK19.values(
+    "background", "skin", "nose", "u_lip", "l_lip", "mouth", "hair", "neck", "cloth"
+)
+_MIDDLE: Final = {1: _SKIN, 5: _NOSE, 6: _U_LIP, 7: _L_LIP, 9: _NECK, 10: _MOUTH}
+_PAIRED: Final = {
+    2: CELEBAMASK19.values("r_brow", "l_brow"),  # (image-left, image-right)
+    3: CELEBAMASK19.values("r_eye", "l_eye"),
+    4: CELEBAMASK19.values("r_eye", "l_eye"),
+    8: CELEBAMASK19.values("r_ear", "l_ear"),
+}
+
+Lab = NDArray[np.float32]
+Mask = NDArray[np.bool_]
+
+
+def london_faces(folder: Path) -> list[Face]:
+    """Return the faces of the folder that have both landmarks and a mask.
+
+    Raises:
+        DataError: the folder has no photos with landmarks and masks.
+    """
+    listed = folder / "landmarks189.json"
+    points: dict[str, Any] = json.loads(listed.read_text()) if listed.exists() else {}
+    faces = []
+    for name in _SETS:
+        if not (folder / name).is_dir():
+            continue
+        for stem, photo in files_by_stem(folder / name, (".jpg",)).items():
+            mask = folder / "masks" / name / f"{stem}.png"
+            xy = points.get(f"{name}/{photo.name}")
+            if xy is None and photo.with_suffix(".tem").exists():
+                xy = _read_tem(photo.with_suffix(".tem"))
+            if xy is not None and mask.exists():
+                person = f"{name[:6]}-{stem.split('_')[0]}"
+                marks = tuple(map(tuple, xy))
+                faces.append(Face(person, partial(_read, photo, mask, marks, person)))
+    if not faces:
+        raise DataError(
+            f"{folder}: expected neutral/*.jpg with landmarks189.json (or .tem files) and "
+            "masks/neutral/*.png; found no photo that has all three"
+        )
+    return faces
+
+
+def _read_tem(path: Path) -> list[list[float]]:
+    lines = path.read_text().splitlines()
+    try:
+        count = int(lines[0])
+        xy = [[float(field) for field in line.split()] for line in lines[1 : 1 + count]]
+    except (IndexError, ValueError):
+        raise DataError(f"{path}: not a WebMorph template (a count, then x and y lines)") from None
+    if len(xy) != _POINTS:
+        raise DataError(f"{path}: expected {_POINTS} points, found {len(xy)}")
+    return xy
+
+
+@lru_cache(maxsize=512)  # about 100 MB at 256²; deriving takes longer than a training step
+def _read(
+    photo: Path, mask: Path, marks: tuple[tuple[float, float], ...], person: str, size: int
+) -> FaceSample:
+    image, parts, xy = read_rgb(photo), read_values(mask), np.array(marks)
+    if parts.shape != image.shape[:2] or xy.shape != (_POINTS, 2):
+        raise DataError(
+            f"{mask}: mask {parts.shape} and {len(xy)} points do not fit the photo "
+            f"{image.shape[:2]}"
+        )
+    labels = derive_labels(image, parts, xy)
+    points = np.vstack([xy[list(_PUPILS)], xy[list(_MOUTH_CORNERS)].mean(0)])
+    return aligned(image, labels, points, person, size)
+
+
+def derive_labels(
+    image: NDArray[np.uint8], parts: NDArray[np.uint8], points: NDArray[np.float64]
+) -> NDArray[np.uint8]:
+    """Return the 19-class map of a studio photo from its part mask and its own colours.
+
+    Args:
+        image: (H, W, 3) uint8.
+        parts: (H, W) uint8, the part mask described above.
+        points: (189, 2) landmarks in pixels.
+    """
+    labels = _named_parts(parts, points)
+    sharp = cv2.cvtColor(np.asarray(image, np.float32) / 255, cv2.COLOR_RGB2LAB)
+    lab: Lab = np.asarray(cv2.bilateralFilter(sharp, 5, 8.0, 3.0), np.float32)
+    height, width = parts.shape
+    y, x = np.mgrid[:height, :width]
+    chin = points[_CHIN, 1]
+    eyes = points[list(_PUPILS)].mean(0)
+    face = float(chin - eyes[1])
+
+    apart = _distance(lab, _plain_background(lab, y < points[_MOUTH_CORNERS[0], 1]))
+    skin_colour = np.median(lab[(labels == _SKIN) & (y < chin - 0.15 * face)], axis=0)
+    from_skin = _distance(lab, skin_colour)
+    free = labels == IGNORE
+
+    backdrop = _touching_top(apart < 5)
+    labels[free & backdrop & (y < chin + 0.3 * face)] = _BACKGROUND
+    labels[free & backdrop & (y >= chin + 0.3 * face) & (apart < 3)] = _BACKGROUND
+
+    solid = free & ~backdrop & (apart > 12)
+    head = np.abs(x - eyes[0]) < 1.5 * face
+    # A shaved head shows skin above the hairline: then nothing there is called hair.
+    crown = _inside(points[list(_HEAD)], parts.shape) & free & (y < eyes[1] - 0.3 * face)
+    shaved = crown.any() and np.median(from_skin[crown]) < 16
+    if shaved:
+        labels[crown & (from_skin < 9) & (apart > 12)] = _SKIN
+    hair_colour = np.median(lab[crown & solid], axis=0) if (crown & solid).any() else skin_colour
+    from_hair = _distance(lab, hair_colour)
+    above = solid & head & (y < points[list(_EARS), 1].max()) & (from_hair < 1.3 * from_skin)
+    strand = solid & head & (from_hair < np.minimum(0.7 * from_skin, 22)) & (lab[..., 0] < 70)
+    strand &= y < chin + 0.2 * face  # further down it may as well be a dark coat
+    if not shaved:
+        labels[_largest(above | (crown & solid) | _touching(strand, above))] = _HAIR
+
+    below = free & (labels == IGNORE) & (y > chin)
+    neck = below & (from_skin < 14) & (apart > 12)
+    labels[_touching(neck, labels == _NECK)] = _NECK
+    low = below & (labels == IGNORE) & (y > chin + 0.3 * face)
+    unlike = (from_hair > 30) & (from_skin > 30) & (apart > 15)  # neither hair nor skin
+    white = (np.hypot(lab[..., 1], lab[..., 2]) < 12) & (lab[..., 0] > 75) & (apart > 5)
+    labels[_largest(low & (unlike | white))] = _CLOTH
+
+    # Strands that fall over the ears, the neck and the brow are not cut out of the part masks.
+    covered = np.isin(labels, [*CELEBAMASK19.values("l_ear", "r_ear"), _NECK])
+    covered |= (labels == _SKIN) & (y < eyes[1] - 0.35 * face)
+    if not shaved:
+        labels[covered & (from_hair < from_skin)] = IGNORE
+        labels[covered & (from_hair < 0.4 * from_skin) & (y < eyes[1])] = _HAIR
+    labels[np.isin(labels, [_NECK]) & (apart < 6)] = IGNORE
+    return labels
+
+
+def _named_parts(parts: NDArray[np.uint8], points: NDArray[np.float64]) -> NDArray[np.uint8]:
+    """Rename the part mask's values, telling left from right by the face's middle line."""
+    labels = np.full(parts.shape, IGNORE, np.uint8)
+    for value, target in _MIDDLE.items():
+        labels[parts == value] = target
+    # The template's nose is a narrow bridge and two wings; CelebAMask-HQ's has flanks.
+    nose = cv2.convexHull(np.argwhere(parts == 5)[:, ::-1].astype(np.int32))
+    flanks = np.zeros(parts.shape, np.uint8)
+    cv2.fillConvexPoly(flanks, nose, (1,))
+    labels[(flanks == 1) & (labels == _SKIN)] = _NOSE
+    eyes = points[list(_PUPILS)].mean(0)
+    along = points[list(_MOUTH_CORNERS)].mean(0) - eyes
+    y, x = np.mgrid[: parts.shape[0], : parts.shape[1]]
+    image_right = (x - eyes[0]) * along[1] - (y - eyes[1]) * along[0] > 0
+    for value, sides in _PAIRED.items():
+        labels[parts == value] = np.where(image_right, sides[1], sides[0])[parts == value]
+    return labels
+
+
+def _plain_background(lab: Lab, upper: Mask) -> Lab:
+    """Return (H, W, 3), the backdrop as a quadratic of the place, fitted to the picture's rim."""
+    height, width = lab.shape[:2]
+    y, x = np.mgrid[-1 : 1 : height * 1j, -1 : 1 : width * 1j]
+    basis = np.stack([np.ones_like(x), x, y, x * x, x * y, y * y], -1)
+    rim = np.zeros((height, width), bool)
+    rim[: height // 20] = rim[:, : width // 20] = rim[:, -width // 20 :] = True
+    rim &= upper
+    a, b = basis[rim], lab[rim]
+    keep = np.ones(len(a), bool)
+    for _ in range(4):  # hair may touch the rim: drop what does not fit, and fit again
+        fit = np.linalg.lstsq(a[keep], b[keep], rcond=None)[0]
+        error = np.linalg.norm(a @ fit - b, axis=1)
+        keep = error < max(3.0, 2.5 * float(np.median(error[keep])))
+    return np.asarray(basis @ fit, np.float32)
+
+
+def _distance(lab: Lab, colour: Any) -> Lab:
+    return np.asarray(np.linalg.norm(lab - colour, axis=-1), np.float32)
+
+
+def _inside(polygon: NDArray[np.float64], shape: tuple[int, ...]) -> Mask:
+    mask = np.zeros(shape, np.uint8)
+    cv2.fillPoly(mask, [np.round(polygon).astype(np.int32)], (1,))
+    return mask.astype(bool)
+
+
+def _components(mask: Mask) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+    _, numbers, stats, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=4)
+    return np.asarray(numbers, np.int32), np.asarray(stats, np.int32)
+
+
+def _touching(mask: Mask, seed: Mask) -> Mask:
+    """Return the parts of the mask that touch the seed."""
+    numbers, _ = _components(mask)
+    near = cv2.dilate(seed.astype(np.uint8), np.ones((5, 5), np.uint8)).astype(bool)
+    wanted = np.unique(numbers[near])
+    return np.isin(numbers, wanted[wanted > 0])
+
+
+def _touching_top(mask: Mask) -> Mask:
+    seed = np.zeros_like(mask)
+    seed[0] = True
+    return _touching(mask, seed)
+
+
+def _largest(mask: Mask) -> Mask:
+    """Return the mask without crumbs: components of less than a tenth of the largest."""
+    numbers, stats = _components(mask)
+    areas = stats[1:, cv2.CC_STAT_AREA]
+    if not len(areas):
+        return mask
+    return np.isin(numbers, 1 + np.flatnonzero(areas >= areas.max() / 10))

@@ -1,0 +1,5 @@
+"""MaskGAN."""
+
+from parity.counterparts import Build
+
+COUNTERPARTS: dict[str, Build] = {}

@@ -1,0 +1,5 @@
+"""Swapping Autoencoder."""
+
+from parity.counterparts import Build
+
+COUNTERPARTS: dict[str, Build] = {}
