@@ -186,7 +186,7 @@ class Heads:
         turn = _rotation(side, up)
         for ball in self.eyeballs:
             if len(ball):
-                centre = (shape[ball].min(axis=0) + shape[ball].max(axis=0)) / 2
+                centre = ball_centre(shape[ball])
                 shape[ball] = (shape[ball] - centre) @ turn.T + centre
         return np.asarray(shape, np.float32)
 
@@ -211,6 +211,14 @@ class Heads:
         full = points[68]
         five = [full[36:42].mean(axis=0), full[42:48].mean(axis=0), full[30], full[48], full[54]]
         return {5: np.stack(five).astype(np.float32), **points}
+
+
+def ball_centre(points: NDArray[np.floating]) -> NDArray[np.floating]:
+    """Return the centre (3,) of an eyeball (·, 3), of which only the front two thirds exist."""
+    low, high = points.min(axis=0), points.max(axis=0)
+    centre = (low + high) / 2
+    centre[2] = high[2] - (high[0] - low[0]) / 2
+    return np.asarray(centre)
 
 
 def _rotation(side: float, up: float) -> Floats:
