@@ -143,7 +143,9 @@ def test_blinking_closes_the_lids_of_everyone(heads: Heads, person: int) -> None
 
 def test_smiling_lifts_the_corners_of_the_mouth(heads: Heads) -> None:
     rest = heads.landmarks(heads.vertices(plain(heads)))[5]
-    smile = heads.landmarks(heads.vertices(plain(heads, expression={"mouth-corner-puller": 1.0})))[5]
+    smile = heads.landmarks(heads.vertices(plain(heads, expression={"mouth-corner-puller": 1.0})))[
+        5
+    ]
     assert (smile[3:, 1] > rest[3:, 1] + 0.03).all()
     assert smile[4, 0] - smile[3, 0] > rest[4, 0] - rest[3, 0]
 

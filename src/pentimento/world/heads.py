@@ -312,7 +312,7 @@ def load_heads(folder: Path | None = None) -> Heads:
 
     Args:
         folder: a folder with `model.safetensors` and `config.json`, or a folder of MakeHuman files
-            (`base.obj` and morph targets), from which a model is learnt on the spot (a minute);
+            (`base.obj` and morph targets), from which a model is learnt on the spot (about half a minute);
             None for the model that comes with the package.
 
     Raises:
@@ -324,7 +324,7 @@ def load_heads(folder: Path | None = None) -> Heads:
         # Only this way needs scipy and the learning code.
         from pentimento.world.makehuman import learn_heads
 
-        return learn_heads(folder)
+        return learn_heads(folder, people=800)
     try:
         config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
         arrays = load_file(folder / "model.safetensors")
