@@ -60,16 +60,13 @@ def _clouds(rng: Rng, coarse: int, octaves: int = 3) -> Field:
 def _colour(rng: Rng, low: float = 40, high: float = 200, chroma: float = 0.15) -> Any:
     """Return a muted linear colour."""
     grey = rng.uniform(low, high)
-    return linear(np.clip(grey * (1 + chroma * rng.normal(0, 1, 3) * [1, 0.6, 1]), 4, 250)).astype(
-        "f4"
-    )
+    return linear(np.clip(grey * (1 + chroma * rng.normal(0, 1, 3) * [1, 0.6, 1]), 4, 250)).astype("f4")
 
 
 def _plain(rng: Rng) -> Field:
-    return (
-        np.broadcast_to(_colour(rng, 30, 240, 0.16), (_CANVAS, _CANVAS, 3))
-        + 0.004 * _clouds(rng, 2)[..., None]
-    )
+    return np.broadcast_to(_colour(rng, 30, 240, 0.16), (_CANVAS, _CANVAS, 3)) + 0.004 * _clouds(
+        rng, 2
+    )[..., None]
 
 
 def _studio(rng: Rng) -> Field:
@@ -104,9 +101,7 @@ def _window(rng: Rng) -> Field:
     x, y = _grid()
     canvas = np.broadcast_to(_colour(rng, 50, 150, 0.15), (_CANVAS, _CANVAS, 3)).copy()
     left, width = rng.uniform(-0.2, 0.7), rng.uniform(0.25, 0.6)
-    inside = (
-        (x > left) & (x < left + width) & (y > rng.uniform(-0.1, 0.15)) & (y < rng.uniform(0.7, 1))
-    )
+    inside = (x > left) & (x < left + width) & (y > rng.uniform(-0.1, 0.15)) & (y < rng.uniform(0.7, 1))
     sky = linear((214, 228, 240)) * rng.uniform(0.9, 1.7) + 0.1 * _clouds(rng, 3)[..., None]
     canvas[inside] = sky[inside]
     bar = abs((x - left) / width - 0.5) < 0.02

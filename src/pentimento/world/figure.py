@@ -182,11 +182,7 @@ def _lashes(rng: Rng, points: Floats, length: float) -> tuple[Floats, Floats]:
     for first in (60, 68):
         centre = points[first : first + 8].mean(0)
         for upper in (True, False):
-            rim = (
-                points[[first + k for k in ((0, 1, 2, 3, 4) if upper else (4, 5, 6, 7, 8))]]
-                if upper
-                else points[[first + k for k in (4, 5, 6, 7, 0)]]
-            )
+            rim = points[[first + k for k in ((0, 1, 2, 3, 4) if upper else (4, 5, 6, 7, 8))]] if upper else points[[first + k for k in (4, 5, 6, 7, 0)]]
             count = 34 if upper else 18
             at = np.sort(rng.uniform(0.04, 0.98, count)) * 4
             root = np.stack([np.interp(at, np.arange(5), rim[:, k]) for k in range(3)], 1)
@@ -286,41 +282,15 @@ def draw_figure(rng: Rng, heads: Heads) -> Figure:
         fields[of_hair, FIELDS.index("along")] = along
 
     strands = _Strands([], [], [], [], [], [], [], [], [], len(position))
-    grower = _Grower(
-        rng,
-        pose,
-        whole,
-        position,
-        vertex_normals(whole.vertices, whole.triangles),
-        normal,
-        fields,
-        strands,
-    )
+    grower = _Grower(rng, pose, whole, position, vertex_normals(whole.vertices, whole.triangles), normal, fields, strands)
     grower.brows(skin.brow)
-    curves, widths = _lashes(
-        rng, points[98], rng.uniform(0.04, 0.07) if female else rng.uniform(0.028, 0.045)
-    )
+    curves, widths = _lashes(rng, points[98], rng.uniform(0.04, 0.07) if female else rng.uniform(0.028, 0.045))
     near = heads.vertices_of("l_lid", "r_lid")
     nearest = near[((curves[:, :1] - whole.vertices[near]) ** 2).sum(-1).argmin(1)]
-    side = np.where(
-        curves[:, 0, 0] > 0,
-        CLASS_OF_PART[PARTS.index("l_eye")],
-        CLASS_OF_PART[PARTS.index("r_eye")],
-    )
-    strands.add(
-        pose,
-        curves,
-        widths,
-        normal[nearest],
-        rng.random(len(curves)),
-        nearest,
-        m.LASH,
-        side.astype(np.uint8),
-    )
+    side = np.where(curves[:, 0, 0] > 0, CLASS_OF_PART[PARTS.index("l_eye")], CLASS_OF_PART[PARTS.index("r_eye")])
+    strands.add(pose, curves, widths, normal[nearest], rng.random(len(curves)), nearest, m.LASH, side.astype(np.uint8))
     if bearded:
-        grower.beard(
-            float(min(0.03 + rng.gamma(1.5, 0.035), 0.26)), float(points[68][48:68, 1].mean())
-        )
+        grower.beard(float(min(0.03 + rng.gamma(1.5, 0.035), 0.26)), float(points[68][48:68, 1].mean()))
         skin = skin._replace(stubble=1.0)
     if hairy.any():
         grower.loose_hair(hairy, float(worn.get("curl", 0.3)))
@@ -364,6 +334,7 @@ def draw_figure(rng: Rng, heads: Heads) -> Figure:
             "sunglasses": bool(lens and len(lens.triangles) and trim.lens_depth > 0.6),
         } | {k: v for k, v in worn.items() if k not in ("scalp", "curl")},
     )  # fmt: skip
+
 
 
 def _dress(
@@ -454,21 +425,10 @@ class _Grower:
     def _field(self, name: str) -> Floats:
         return self.fields[:, FIELDS.index(name)]
 
-    def _add(
-        self, roots: Roots, curves: Floats, width: Floats, material: int, classes: Any
-    ) -> None:
+    def _add(self, roots: Roots, curves: Floats, width: Floats, material: int, classes: Any) -> None:
         corner = self.mesh.triangles[roots.triangle, roots.weights.argmax(1)]
         normal = unit(roots.of(self.mesh.triangles, self.normal))
-        self.strands.add(
-            self.pose,
-            curves,
-            width,
-            normal,
-            roots.chance,
-            corner.astype(np.int64),
-            material,
-            classes,
-        )
+        self.strands.add(self.pose, curves, width, normal, roots.chance, corner.astype(np.int64), material, classes)
 
     def _roots(self, density: Floats, count: int, among: NDArray[np.bool_] | None = None) -> Roots:
         triangles = self.mesh.triangles
@@ -487,18 +447,12 @@ class _Grower:
         u, v = roots.of(self.mesh.triangles, u), roots.of(self.mesh.triangles, v)
         weight = brow_weights(brow, u, v)
         keep = roots.chance < weight * brow.density
-        roots = Roots(
-            roots.triangle[keep],
-            roots.weights[keep],
-            roots.chance[keep] / np.maximum(weight[keep] * brow.density, 1e-6),
-        )
+        roots = Roots(roots.triangle[keep], roots.weights[keep], roots.chance[keep] / np.maximum(weight[keep] * brow.density, 1e-6))
         t = np.clip(u[keep], 0, 1)
         root = roots.of(self.mesh.triangles, self.mesh.vertices)
         side = np.sign(root[:, 0])
         lean = v[keep] * 0.45
-        direction = np.stack(
-            [side * (0.55 + 0.9 * t), 0.8 * (1 - t) ** 2 - 0.2 * t - lean, np.zeros_like(t)], 1
-        )
+        direction = np.stack([side * (0.55 + 0.9 * t), 0.8 * (1 - t) ** 2 - 0.2 * t - lean, np.zeros_like(t)], 1)
         direction += self.rng.normal(0, 0.16, direction.shape)
         normal = unit(roots.of(self.mesh.triangles, self.rest_normal))
         length = self.rng.uniform(0.035, 0.065, len(root)) * (1.0 - 0.3 * t)
@@ -518,11 +472,7 @@ class _Grower:
         normal = unit(roots.of(self.mesh.triangles, self.rest_normal))
         direction = np.array([0, -1.0, 0.1]) + np.array([0.9, 0, 0]) * root[:, :1]
         direction = direction + self.rng.normal(0, 0.28, direction.shape)
-        size = (
-            length
-            * self.rng.uniform(0.5, 1.3, len(root))
-            * (0.5 + 0.7 * roots.of(self.mesh.triangles, area))
-        )
+        size = length * self.rng.uniform(0.5, 1.3, len(root)) * (0.5 + 0.7 * roots.of(self.mesh.triangles, area))
         size = np.minimum(size, 0.07 + 0.5 * np.maximum(mouth - root[:, 1], 0))
         curves = grow(root, normal, unit(direction), size, lift=0.22, droop=0.25)
         self._add(roots, curves, self.rng.uniform(0.005, 0.009, len(root)), m.BEARD, 1)

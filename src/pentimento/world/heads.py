@@ -312,8 +312,8 @@ def load_heads(folder: Path | None = None) -> Heads:
 
     Args:
         folder: a folder with `model.safetensors` and `config.json`, or a folder of MakeHuman files
-            (`base.obj` and morph targets), from which a model is learnt on the spot (about half a minute);
-            None for the model that comes with the package.
+            (`base.obj` and morph targets), from which a model is learnt on the spot (about half
+            a minute); None for the model that comes with the package.
 
     Raises:
         CheckpointError: the folder holds no head model, or another kind.

@@ -44,7 +44,7 @@ STRENGTH: Final = {
 """Standard deviation of a modifier's weight by folder; chosen by looking at random heads."""
 
 EYE_SCALE: Final = 1.22
-"""The source's eyes are small: their lids span 0.35 of the distance between pupils, people's 0.46."""
+"""The source's eyes are small: lids span 0.35 of the distance between pupils, people's 0.46."""
 
 _FACE_PARTS: Final = ("skin", "nose", "u_lip", "l_lip", "l_lid", "r_lid")
 _AGES: Final = ("child", "young", "old")

@@ -344,14 +344,7 @@ class Trim(NamedTuple):
 
 def sample_trim(rng: Rng) -> Trim:
     """Draw glasses and jewellery; one pair of glasses in six is dark."""
-    frames = [
-        (18, 18, 20),
-        (60, 36, 22),
-        (140, 110, 60),
-        (120, 122, 126),
-        (96, 28, 32),
-        (30, 44, 70),
-    ]
+    frames = [(18, 18, 20), (60, 36, 22), (140, 110, 60), (120, 122, 126), (96, 28, 32), (30, 44, 70)]
     kind = int(rng.choice(len(frames), p=[0.36, 0.2, 0.14, 0.16, 0.07, 0.07]))
     metals = [(212, 168, 84), (200, 202, 206), (222, 160, 132), (236, 232, 222)]
     dark = rng.random() < 0.16

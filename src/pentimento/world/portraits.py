@@ -78,9 +78,7 @@ def portrait(seed: int, size: int = 256, heads: Heads | None = None) -> WorldPor
     sky, direction, colour, blur, box = _lighting(streams[2])
     centre = np.zeros(3)
     surface = figure.surface._replace(light=_bake(figure, sky))
-    lights = cast(
-        figure.surface.position, figure.casters, direction, colour, blur, box, sky, centre
-    )
+    lights = cast(figure.surface.position, figure.casters, direction, colour, blur, box, sky, centre)
     samples = np.zeros((*layer.triangle.shape, 3), np.float32)
     shade(
         layer.triangle, layer.nearness, layer.weights, surface, lights, figure.skin, figure.eyes, figure.fibres,
@@ -171,9 +169,7 @@ def _lighting(rng: Rng) -> tuple[NDArray[np.float64], ...]:
     rim = [-np.sign(key[0]) * rng.uniform(0.7, 1.2), rng.uniform(0.1, 0.8), -rng.uniform(0.3, 1.0)]
     contrast = rng.uniform(0.0, 0.55)
     gel = 1 + rng.normal(0, 0.10, 3) * (1 if rng.random() < 0.75 else 2.5)
-    levels = np.array(
-        [rng.uniform(0.6, 1.2), 0.4 * contrast, rng.choice([0.0, 1.0]) * rng.uniform(0.3, 1.1)]
-    )
+    levels = np.array([rng.uniform(0.6, 1.2), 0.4 * contrast, rng.choice([0.0, 1.0]) * rng.uniform(0.3, 1.1)])
     colour = np.stack([white * levels[0], white[::-1] * levels[1], gel * levels[2]])
     blur = np.array([rng.uniform(0.7, 2.6), 2.6, 1.5])
     box = np.array([rng.uniform(0.05, 0.17), 0.09, 0.05])

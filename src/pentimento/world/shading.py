@@ -327,9 +327,7 @@ def _skin(skin, fibres, table, x, y, z, f, out):  # type: ignore[no-untyped-def]
         for c in range(3):
             out[c] += amount * (skin.stubble_colour[c] * 0.7 - out[c])
     scalp = skin.scalp * _step(-0.05, 0.14, f[HAIRLINE] + 0.05 * mid) * (0.75 + 0.35 * grain)
-    brow = (
-        0.85 * skin.brow.density * brow_weight(skin.brow, f[BROW_U], f[BROW_V]) * (1 + 0.4 * fine)
-    )
+    brow = 0.85 * skin.brow.density * brow_weight(skin.brow, f[BROW_U], f[BROW_V]) * (1 + 0.4 * fine)
     lid = skin.shadow * _clamp(f[LIDS] * 1.2, 0.0, 1.0)
     rim = _clamp(f[RIM] * skin.liner, 0.0, 0.95)
     for c in range(3):
