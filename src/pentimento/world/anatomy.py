@@ -9,7 +9,7 @@ picture, which is the subject's right.
 Shapes: V vertices, T triangles, P landmarks; a view has H rows and W columns.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -386,13 +386,3 @@ def skin_fields(
         "lash": np.exp(-((to_rim / 0.03) ** 2)) * ~of("l_eye", "r_eye"),
     }  # fmt: skip
     return {name: np.asarray(value, np.float32) for name, value in fields.items()}
-
-
-def lid_gaps(points: Floats) -> Mapping[str, float]:
-    """Return the lid opening of each eye over its width, from 68 landmarks (68, 3)."""
-    gaps = {}
-    for name, first in (("r_eye", 36), ("l_eye", 42)):
-        eye = points[first : first + 6]
-        height = np.linalg.norm(eye[1] - eye[5]) + np.linalg.norm(eye[2] - eye[4])
-        gaps[name] = float(height / 2 / np.linalg.norm(eye[0] - eye[3]))
-    return gaps
