@@ -10,6 +10,7 @@ Alphabet: B batch; C, D channels in and out; H, W size; Z style length.
 """
 
 from collections.abc import Sequence
+from itertools import pairwise
 from math import log2, sqrt
 from typing import cast
 
@@ -308,15 +309,6 @@ def channels(size: int, width: float = 1.0) -> int:
     return max(8, int(min(512, 2 * 16384 // size) * width))
 
 
-def critic_trunk(size: int, width: float = 1.0) -> nn.ModuleList:
-    """Return the residual critic's layers from a picture of `size` to (B, C, 4, 4)."""
-    layers: list[nn.Module] = [ConvLayer(3, channels(size, width), 1)]
-    while size > 4:
-        layers.append(ResBlock(channels(size, width), channels(size // 2, width)))
-        size //= 2
-    return nn.ModuleList(layers)
-
-
 class Critic(nn.Module):
     """StyleGAN2's critic.
 
@@ -329,8 +321,12 @@ class Critic(nn.Module):
 
     def __init__(self, size: int, width: float = 1.0, group: int = 4) -> None:
         super().__init__()
-        self.convs = critic_trunk(size, width)
-        last = channels(4, width)
+        sizes = [size >> n for n in range(int(log2(size)) - 1)]  # down to 4
+        widths = [channels(s, width) for s in sizes]
+        self.convs = nn.Sequential(
+            ConvLayer(3, widths[0], 1), *(ResBlock(a, b) for a, b in pairwise(widths))
+        )
+        last = widths[-1]
         self.final_conv = ConvLayer(last + (group > 0), last, 3)
         self.final_linear = nn.Sequential(
             EqualLinear(last * 16, last, activate=True), EqualLinear(last, 1)
@@ -338,17 +334,15 @@ class Critic(nn.Module):
         self.group = group
 
     def features(self, picture: Tensor) -> Tensor:
-        """(B, 3, S, S) → (B, C, 4, 4)."""
-        for layer in self.convs:
-            picture = layer(picture)
-        return picture
+        """(B, 3, S, S) → (B, C, 4, 4), what the last two layers score."""
+        x = self.convs(picture)
+        if self.group:
+            x = torch.cat([x, minibatch_deviation(x, self.group)], 1)
+        return self.final_conv(x)
 
     def forward(self, picture: Tensor) -> Tensor:
         """(B, 3, S, S) in [-1, 1] → unbounded scores (B, 1)."""
-        x = self.features(picture)
-        if self.group:
-            x = torch.cat([x, minibatch_deviation(x, self.group)], 1)
-        return self.final_linear(self.final_conv(x).flatten(1))
+        return self.final_linear(self.features(picture).flatten(1))
 
 
 def minibatch_deviation(x: Tensor, group: int) -> Tensor:
