@@ -12,7 +12,7 @@ from pentimento.systems.generate.maskgan import (
     DenseMapping,
     MaskDecoder,
     MaskEncoder,
-    _norm,
+    instance_norm,
 )
 
 
@@ -50,7 +50,7 @@ def _blender(fixture: Fixture) -> Counterpart:
 
 def _critic(fixture: Fixture) -> Counterpart:
     width, c_in = fixture.shapes["scale0_layer0.0.weight"][:2]
-    net = MultiscaleCritic(c_in, width, int(fixture.number("n_layers_D")), norm=_norm)
+    net = MultiscaleCritic(c_in, width, int(fixture.number("n_layers_D")), norm=instance_norm)
 
     def call(run: Run) -> dict[str, Tensor]:
         features = net(*run.inputs.values())

@@ -4,12 +4,14 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 import torch.nn.functional as F
+from torch import Tensor, nn
+
 from parity.counterparts import Build, Counterpart, keyed
 from parity.fixture import Fixture, Run, State
 from pentimento.compat import swapping_autoencoder as compat
 from pentimento.nn.stylegan import Critic
+from pentimento.ops.patches import random_patches
 from pentimento.systems.generate import swapping_autoencoder as system
-from torch import Tensor, nn
 
 
 def _config(fixture: Fixture) -> system.Config:
@@ -84,12 +86,13 @@ def _patch_critic(fixture: Fixture) -> Counterpart:
 
     def call(run: Run) -> dict[str, Tensor]:
         reference, other = run.inputs["ref"], run.inputs["other"]
-        return {
-            "features": net.features(reference),
-            "features_agg": net.features(reference, average=True),
-            "pred": net(reference, other, average=False),
-            "pred_agg": net(reference, other, average=True),
-        }
+        features = net.features(reference).unflatten(2, (-1, 2, 2))
+        net.average = False
+        outputs = {"features": features.flatten(0, 1), "pred": net(reference, other).view(-1, 1)}
+        net.average = True
+        mean = features.mean(1, keepdim=True).expand_as(features)
+        outputs |= {"features_agg": mean.flatten(0, 1)}
+        return outputs | {"pred_agg": net(reference, other).view(-1, 1)}
 
     return keyed(compat.PATCH_CRITIC, net, call)
 
@@ -110,7 +113,7 @@ def _checkpoint(fixture: Fixture) -> Counterpart:
 def _crops(fixture: Fixture) -> Counterpart:
     def call(run: Run) -> dict[str, Tensor]:
         drawn: Iterator[Tensor] = iter([run.inputs[name] for name in ("r1", "r2", "r3")])
-        patches = system.random_patches(
+        patches = random_patches(
             run.inputs["x"],
             fixture.raw["target_size"],
             fixture.raw["num_crops"],

@@ -22,6 +22,7 @@ Train: `pentimento train maskgan --data world --preset compact --out runs/maskga
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass as plain_dataclass
+from itertools import pairwise
 from typing import Final, Literal
 
 import numpy as np
@@ -136,8 +137,8 @@ class Batch:
 # --- dense mapping network ------------------------------------------------------------------------
 
 
-def _norm(channels: int) -> nn.Module:
-    # Instance normalisation; nn.InstanceNorm2d has wrong gradients in some layouts at batch 1.
+def instance_norm(channels: int) -> nn.Module:
+    """Normalise each channel of each sample; nn.InstanceNorm2d has wrong gradients at batch 1."""
     return nn.GroupNorm(channels, channels, affine=False)
 
 
@@ -146,11 +147,11 @@ def _reflect(c_in: int, c_out: int, size: int, stride: int = 1) -> nn.Conv2d:
 
 
 def _encoder(c_in: int, width: int, downs: int) -> nn.Sequential:
-    layers = [nn.Sequential(_reflect(c_in, width, 7), _norm(width), nn.ReLU())]
+    layers = [nn.Sequential(_reflect(c_in, width, 7), instance_norm(width), nn.ReLU())]
     for n in range(downs):
         c = width * 2**n
         conv = nn.Conv2d(c, 2 * c, 3, stride=2, padding=1)
-        layers.append(nn.Sequential(conv, _norm(2 * c), nn.ReLU()))
+        layers.append(nn.Sequential(conv, instance_norm(2 * c), nn.ReLU()))
     return nn.Sequential(*layers)
 
 
@@ -159,7 +160,7 @@ def _decoder(width: int, downs: int, last: nn.Module) -> nn.Sequential:
     for n in reversed(range(downs)):
         c = width * 2**n
         conv = nn.ConvTranspose2d(2 * c, c, 3, stride=2, padding=1, output_padding=1)
-        layers.append(nn.Sequential(conv, _norm(c), nn.ReLU()))
+        layers.append(nn.Sequential(conv, instance_norm(c), nn.ReLU()))
     return nn.Sequential(*layers, nn.Sequential(_reflect(width, 3, 7), last))
 
 
@@ -237,7 +238,7 @@ class AdaptiveBlock(nn.Module):
         super().__init__()
         self.conv1 = _reflect(channels, channels, 3)
         self.conv2 = _reflect(channels, channels, 3)
-        self.norm = _norm(channels)
+        self.norm = instance_norm(channels)
 
     def forward(self, x: Tensor, style: Tensor) -> Tensor:
         """Transform x (B, C, h, w) under its share of the style (B, 4 C)."""
@@ -278,7 +279,7 @@ class InstanceBlock(nn.Module):
         super().__init__()
         self.conv1 = _reflect(channels, channels, 3)
         self.conv2 = _reflect(channels, channels, 3)
-        self.norm = _norm(channels)
+        self.norm = instance_norm(channels)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, h, w) → the same shape."""
@@ -314,7 +315,7 @@ class MaskEncoder(nn.Module):
                 nn.Sequential(
                     nn.Conv2d(a, b, 4, stride=2, padding=1), nn.BatchNorm2d(b), nn.LeakyReLU(0.2)
                 )
-                for a, b in zip(widths, widths[1:], strict=False)
+                for a, b in pairwise(widths)
             )
         )
         self.mean = nn.Linear(widths[-1] * 16, latent)
@@ -336,9 +337,9 @@ class MaskDecoder(nn.Module):
         self.layers = nn.Sequential()
         for a, b in zip(widths, [*widths[1:], classes], strict=True):
             conv = nn.Conv2d(a, b, 3, padding=1, padding_mode="replicate")
-            self.layers.append(nn.Sequential(nn.Upsample(scale_factor=2), conv))
-            if len(self.layers) < len(widths):
-                self.layers[-1].extend([nn.BatchNorm2d(b, eps=1e-3), nn.LeakyReLU(0.2)])
+            last = len(self.layers) == len(widths) - 1
+            after = [] if last else [nn.BatchNorm2d(b, eps=1e-3), nn.LeakyReLU(0.2)]
+            self.layers.append(nn.Sequential(nn.Upsample(scale_factor=2), conv, *after))
 
     def forward(self, z: Tensor) -> Tensor:
         """(B, Z) → (B, K, S, S)."""
@@ -421,7 +422,7 @@ class MaskGAN:
             {
                 "generator": DenseMapping(c),
                 "blender": Blender(c.blender_width),
-                "critic": MultiscaleCritic(c.classes + 3, c.critic_width, norm=_norm),
+                "critic": MultiscaleCritic(c.classes + 3, c.critic_width, norm=instance_norm),
                 "mask_encoder": MaskEncoder(*vae),
                 "mask_decoder": MaskDecoder(*vae),
             }
@@ -506,7 +507,6 @@ class MaskGAN:
             terms[f"features/{name}"] = self.config.feature_weight * matching
         return terms
 
-    @torch.no_grad()
     def validate(self, batches: Iterable[Batch]) -> dict[str, float]:
         """Measure repainting under the own mask (PSNR, dB) and the VAE's share of right pixels."""
         squares, pixels, right = [], [], []
@@ -521,7 +521,6 @@ class MaskGAN:
         psnr = 10 * np.log10(4 / np.maximum(squares, 1e-10))  # pictures span 2
         return {"psnr": float(psnr.mean()), "vae_accuracy": sum(right) / max(1, sum(pixels))}
 
-    @torch.no_grad()
     def samples(self, batch: Batch) -> Tensor:
         """Per face: the picture, its repainting, and the neighbour's mask in its style."""
         mask = one_hot(batch.labels, self.config.classes)

@@ -1,4 +1,4 @@
-"""Swapping autoencoder: a picture as structure and texture, to be mixed (Park et al., NeurIPS 2020).
+"""Swapping autoencoder: structure and texture of pictures, mixed (Park et al., NeurIPS 2020).
 
 Implemented: encoder, generator, picture critic and patch co-occurrence critic at the official
 sizes, all losses (reconstruction, non-saturating adversarial on reconstructions and on swaps,
@@ -15,7 +15,7 @@ the structure code (at four halvings); T patches per picture; P patch size. Pict
 Train: `pentimento train swapping_autoencoder --data DIR --preset compact --out runs/swap`.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass as plain_dataclass
 from math import sqrt
 from typing import Final, Literal, Protocol
@@ -41,6 +41,7 @@ from pentimento.nn.stylegan import (
     ToRGB,
     convolve,
 )
+from pentimento.ops.patches import random_patches
 
 _ENCODER_TAPS: Final = (1.0, 2.0, 1.0)
 
@@ -319,14 +320,6 @@ class Generator(nn.Module):
                 c = width
         self.to_rgb = ToRGB(TextureConv(c, 3, 1, config.texture, demodulate=False))
 
-    def noises(self, structure: Tensor, seed: int = 0) -> list[Tensor]:
-        """Draw the noise of one picture from a seed, to be shared by all: (1, 1, h, w) each."""
-        source = torch.Generator().manual_seed(seed)
-        sides = [s.item() for s in torch.tensor(structure.shape[2:])]
-        factors = [1] * 2 * len(self.head) + [2 ** (n // 2 + 1) for n in range(2 * len(self.up))]
-        maps = [torch.randn(1, 1, *(int(s) * f for s in sides), generator=source) for f in factors]
-        return [noise.to(structure) for noise in maps]
-
     def forward(
         self, structure: Tensor, texture: Tensor, noises: Sequence[Tensor] | None = None
     ) -> Tensor:
@@ -346,6 +339,18 @@ class Generator(nn.Module):
         return self.to_rgb(x, texture)
 
 
+def fixed_noises(config: Config, structure: Tensor, seed: int = 0) -> list[Tensor]:
+    """Draw the generator's noise maps (1, 1, h, w) from a seed, to be shared by a batch."""
+    source = torch.Generator().manual_seed(seed)
+    h, w = structure.shape[2:]
+    scales = [1] * len(config.head_widths) + [2 ** (n + 1) for n in range(len(config.widths))]
+    return [
+        torch.randn(1, 1, h * scale, w * scale, generator=source).to(structure)
+        for scale in scales
+        for _ in range(2)
+    ]
+
+
 # --- patch critic ---------------------------------------------------------------------------------
 
 
@@ -354,6 +359,7 @@ class PatchCritic(nn.Module):
 
     def __init__(self, config: Config) -> None:
         super().__init__()
+        self.average = config.average_reference
         levels = config.patch.bit_length() - 3  # halvings to 4 × 4
         widths = [min(config.patch_width * 2**n, config.patch_max) for n in range(levels + 1)]
         c, d = widths[-1], config.pair_width
@@ -370,51 +376,221 @@ class PatchCritic(nn.Module):
             EqualLinear(d // 2, 1),
         )
 
-    def features(self, patches: Tensor, average: bool = False) -> Tensor:
-        """(B, T, 3, P, P) → (B · T, c, 2, 2); with `average`, every patch gets their mean."""
-        b, t = patches.shape[:2]
-        features = self.convs(patches.flatten(0, 1))
-        if average:
-            mean = features.unflatten(0, (b, t)).mean(1, keepdim=True)
-            features = mean.expand(b, t, *features.shape[1:]).flatten(0, 1)
-        return features
+    def features(self, patches: Tensor) -> Tensor:
+        """(B, n, 3, P, P) → (B, n, 4 c)."""
+        return self.convs(patches.flatten(0, 1)).reshape(*patches.shape[:2], -1)
 
-    def compare(self, reference: Tensor, features: Tensor) -> Tensor:
-        """Score pairs of features, (N, c, 2, 2) each → (N, 1)."""
-        return self.pair(torch.cat([reference.flatten(1), features.flatten(1)], 1))
+    def forward(self, reference: Tensor, patches: Tensor) -> Tensor:
+        """Score patches against the reference patches of the same picture.
 
-    def forward(self, reference: Tensor, patches: Tensor, average: bool) -> Tensor:
-        """Score patches (B, T, 3, P, P) against reference patches of the same shape: (B · T, 1)."""
-        return self.compare(self.features(reference, average), self.features(patches))
+        Args:
+            reference: (B, T, 3, P, P).
+            patches: (B, n · T, 3, P, P); without averaging, every T of them meet the T references.
+
+        Returns:
+            (B, n · T) unbounded scores.
+        """
+        wanted, features = self.features(reference), self.features(patches)
+        if self.average:
+            wanted = wanted.mean(1, keepdim=True).expand_as(wanted)
+        wanted = wanted.repeat(1, patches.shape[1] // reference.shape[1], 1)
+        return self.pair(torch.cat([wanted, features], -1).flatten(0, 1)).view(len(patches), -1)
 
 
-def random_patches(
-    image: Tensor,
-    size: int,
-    count: int,
-    share: tuple[float, float] = (1 / 8, 1 / 4),
-    rand: Callable[..., Tensor] = torch.rand,
-) -> Tensor:
-    """Cut patches of random place, size, proportions and handedness.
+# --- losses ---------------------------------------------------------------------------------------
+
+
+def pay_real(scores: Tensor) -> Tensor:
+    """Return what is paid for scores that should say real (non-saturating)."""
+    return F.softplus(-scores.float()).mean()
+
+
+def pay_fake(scores: Tensor) -> Tensor:
+    """Return what is paid for scores that should say fake."""
+    return F.softplus(scores.float()).mean()
+
+
+def gradient_penalty(scores: Tensor, *inputs: Tensor) -> Tensor:
+    """Return R1: the squared gradient of the scores, per sample, averaged (Mescheder et al. 2018).
 
     Args:
-        image: (B, 3, S, S).
-        size: P; every patch is resampled to it.
-        count: T.
-        share: range of a patch's sides, as shares of the picture's; width and height differ.
-        rand: source of uniform numbers.
-
-    Returns:
-        (B, T, 3, P, P).
+        scores: a critic's, any shape.
+        inputs: (B, …) tensors that require gradients.
     """
-    b = len(image)
-    mirror, side, place = (rand(b * count, 1, 1, n, device=image.device) for n in (1, 2, 2))
-    scale = side * (share[1] - share[0]) + share[0]
-    centre = (place * 2 - 1) * (1 - scale)
-    line = torch.linspace(-1, 1, size, device=image.device)
-    y, x = torch.meshgrid(line, line, indexing="ij")
-    flat = torch.stack([x, y], -1).expand(b * count, size, size, 2)
-    sign = torch.cat([mirror.round() * 2 - 1, torch.ones_like(mirror)], -1)
-    grid = flat * sign * scale + centre
-    copies = image[:, None].expand(b, count, *image.shape[1:]).flatten(0, 1)
-    return F.grid_sample(copies, grid, align_corners=False).unflatten(0, (b, count))
+    gradients = torch.autograd.grad(scores.sum(), inputs, create_graph=True)
+    return torch.stack([g.square().flatten(1).sum(1).mean() for g in gradients]).sum()
+
+
+# --- system ---------------------------------------------------------------------------------------
+
+
+class SwappingAutoencoder:
+    """Networks, training in turns, and mixing.
+
+    Args:
+        config: see `Config`.
+    """
+
+    score: Final[tuple[str, Literal["max", "min"]]] = ("l1", "min")
+
+    def __init__(self, config: Config) -> None:
+        c = self.config = config
+        self.networks = nn.ModuleDict(
+            {
+                "encoder": Encoder(c),
+                "generator": Generator(c),
+                "critic": Critic(c.size, c.critic_width, group=0),
+                "patch_critic": PatchCritic(c),
+            }
+        )
+        # Lazy regularisation takes an extra step every so often; this keeps the rate per picture.
+        lazy = c.r1_every / (c.r1_every + 1)
+        critics = ("critic", "patch_critic")
+        self.optimizers = {
+            "autoencoder": OptimizerSpec(("encoder", "generator"), c.lr, (0.0, 0.99)),
+            "critics": OptimizerSpec(critics, c.lr * lazy, (0.0, 0.99**lazy)),
+        }
+        self.averaged: tuple[str, ...] = ()
+        self.batch_size, self.steps = c.batch_size, c.steps
+        self._step = 0
+
+    def collate(self, samples: Sequence[_HasImage]) -> Batch:
+        """Stack pictures, to [-1, 1]."""
+        return Batch(_to_tensor(np.stack([sample.image for sample in samples])))
+
+    def train_step(self, batch: Batch, update: Update) -> Terms:
+        """Teach the critics on even steps, the autoencoder on odd ones."""
+        turn, critics = divmod(self._step, 2)
+        self._step += 1
+        if critics == 0:
+            return self._teach_critics(batch.image, update, turn % self.config.r1_every == 0)
+        return self._teach_autoencoder(batch.image, update)
+
+    def _teach_critics(self, real: Tensor, update: Update, penalise: bool) -> Terms:
+        critic, patch_critic = self.networks["critic"], self.networks["patch_critic"]
+        with torch.no_grad():
+            rec, mix = self._paint(real)
+        reference, other = self._patches(real), self._patches(real)
+        same, mixed = patch_critic(reference, torch.cat([other, self._patches(mix)], 1)).chunk(2, 1)
+        terms = {
+            "critic/real": pay_real(critic(real)),
+            "critic/rec": 0.5 * pay_fake(critic(rec)),
+            "critic/mix": 0.5 * pay_fake(critic(mix)),
+            "patch_critic/real": pay_real(same),
+            "patch_critic/mix": pay_fake(mixed),
+        }
+        update("critics", terms)
+        if not penalise:
+            return terms
+        image, *patches = (x.detach().requires_grad_() for x in (real, reference, other))
+        image_penalty = gradient_penalty(critic(image), image)
+        patch_penalty = gradient_penalty(patch_critic(*patches), *patches)
+        often = self.config.r1_every / 2  # γ / 2, as often as it is left out
+        penalties = {
+            "critic/r1": often * self.config.r1 * image_penalty,
+            "patch_critic/r1": often * self.config.patch_r1 * patch_penalty,
+        }
+        update("critics", penalties)
+        return {**terms, **penalties}
+
+    def _teach_autoencoder(self, real: Tensor, update: Update) -> Terms:
+        critic, patch_critic = self.networks["critic"], self.networks["patch_critic"]
+        rec, mix = self._paint(real)
+        terms = {
+            "l1": F.l1_loss(rec, real[: len(rec)]),
+            "adversarial/rec": self.config.adversarial_rec * pay_real(critic(rec)),
+            "adversarial/mix": pay_real(critic(mix)),
+            "patches/mix": pay_real(patch_critic(self._patches(real), self._patches(mix))),
+        }
+        update("autoencoder", terms)
+        return terms
+
+    def _paint(self, real: Tensor) -> tuple[Tensor, Tensor]:
+        """Reconstruct the first half; give every picture the structure of its pair's other one."""
+        structure, texture = self.networks["encoder"](real)
+        half = len(real) // 2
+        rec = self.networks["generator"](structure[:half], texture[:half])
+        swapped = structure.unflatten(0, (half, 2)).flip(1).flatten(0, 1)
+        return rec, self.networks["generator"](swapped, texture)
+
+    def _patches(self, image: Tensor) -> Tensor:
+        return random_patches(image, self.config.patch, self.config.patches)
+
+    def validate(self, batches: Iterable[Batch]) -> dict[str, float]:
+        """Measure reconstruction: mean absolute error in [0, 2], and PSNR in dB."""
+        errors, squares = [], []
+        for batch in batches:
+            difference = self._decode(*self.networks["encoder"](batch.image)) - batch.image
+            errors += difference.abs().mean((1, 2, 3)).tolist()
+            squares += difference.square().mean((1, 2, 3)).tolist()
+        psnr = 10 * np.log10(4 / np.maximum(squares, 1e-10))  # pictures span 2
+        return {"l1": float(np.mean(errors)), "psnr": float(psnr.mean())}
+
+    def samples(self, batch: Batch) -> Tensor:
+        """Per picture: itself, its reconstruction, its structure in its neighbour's texture."""
+        structure, texture = self.networks["encoder"](batch.image)
+        columns = [batch.image, self._decode(structure, texture)]
+        columns.append(self._decode(structure, texture.roll(1, 0)))
+        return (torch.stack(columns, 1) / 2 + 0.5).clamp(0, 1)
+
+    def extra_state(self) -> dict[str, Tensor]:
+        """Return the count of steps, which decides whose turn it is."""
+        return {"step": torch.tensor(self._step)}
+
+    def load_extra_state(self, state: Mapping[str, Tensor]) -> None:
+        """Take back the count of steps."""
+        self._step = int(state["step"])
+
+    def _decode(self, structure: Tensor, texture: Tensor) -> Tensor:
+        noises = fixed_noises(self.config, structure)
+        return self.networks["generator"](structure, texture, noises)
+
+    @torch.no_grad()
+    def encode(self, image: NDArray[np.uint8]) -> Codes:
+        """Take a picture (H, W, 3) uint8 RGB apart; sides are multiples of 2^structure_downs."""
+        factor = 2**self.config.structure_downs
+        if image.ndim != 3 or image.shape[2] != 3 or any(s % factor for s in image.shape[:2]):
+            raise ValueError(
+                f"a picture is (H, W, 3) with sides that are multiples of {factor}, "
+                f"got {image.shape}"
+            )
+        device = next(self.networks.parameters()).device
+        return Codes(*self.networks["encoder"](_to_tensor(image[None]).to(device)))
+
+    @torch.no_grad()
+    def decode(self, codes: Codes) -> NDArray[np.uint8]:
+        """Paint the picture (H, W, 3) uint8 RGB of one picture's codes."""
+        pixels = (self._decode(codes.structure, codes.texture)[0] + 1) * 127.5
+        return pixels.round().clamp(0, 255).byte().permute(1, 2, 0).cpu().numpy()
+
+    def swap(
+        self,
+        image: NDArray[np.uint8],
+        other: NDArray[np.uint8],
+        amount: float = 1.0,
+        region: NDArray[np.bool_] | None = None,
+    ) -> NDArray[np.uint8]:
+        """Give a picture the texture of another.
+
+        Args:
+            image: (H, W, 3) uint8 RGB, whose structure stays.
+            other: picture of the texture, any size that `encode` takes.
+            amount: 0 keeps the own texture, 1 takes the other, between mixes.
+            region: (H, W) where the other texture goes; None is everywhere.
+
+        Returns:
+            (H, W, 3) uint8 RGB.
+        """
+        own, wanted = self.encode(image), self.encode(other)
+        if region is None:
+            return self.decode(Codes(own.structure, own.texture.lerp(wanted.texture, amount)))
+        if region.shape != image.shape[:2]:
+            raise ValueError(f"region {region.shape} does not fit the picture {image.shape[:2]}")
+        share = torch.from_numpy(region.astype(np.float32) * amount)[None, None]
+        share = F.interpolate(share, own.structure.shape[2:], mode="area").to(own.structure)
+        maps = [codes.texture[:, :, None, None] for codes in (own, wanted)]
+        return self.decode(Codes(own.structure, maps[0] + share * (maps[1] - maps[0])))
+
+
+def _to_tensor(images: NDArray[np.uint8]) -> Tensor:
+    return torch.from_numpy(images).permute(0, 3, 1, 2).float() / 127.5 - 1
