@@ -34,6 +34,7 @@ from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
 from pentimento.data.faces import Faces, FaceSample, open_faces
+from pentimento.engine.schedules import linear_decay
 from pentimento.engine.system import OptimizerSpec, Split, Terms, Update
 from pentimento.labels import CELEBAMASK19
 from pentimento.nn.critic import MultiscaleCritic
@@ -146,6 +147,12 @@ def _reflect(c_in: int, c_out: int, size: int, stride: int = 1) -> nn.Conv2d:
     return nn.Conv2d(c_in, c_out, size, stride, (size - 1) // 2, padding_mode="reflect")
 
 
+def _draw_weights(module: nn.Module) -> None:
+    """Draw convolutions from N(0, 0.02), as pix2pixHD does where a normalisation follows."""
+    if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
+        nn.init.normal_(module.weight, 0.0, 0.02)
+
+
 def _encoder(c_in: int, width: int, downs: int) -> nn.Sequential:
     layers = [nn.Sequential(_reflect(c_in, width, 7), instance_norm(width), nn.ReLU())]
     for n in range(downs):
@@ -256,9 +263,12 @@ class DenseMapping(nn.Module):
         self.encode = _encoder(config.classes, config.width, config.downs)
         self.blocks = nn.ModuleList(AdaptiveBlock(deepest) for _ in range(config.blocks))
         self.decode = _decoder(config.width, config.downs, nn.Tanh())
-        self.style = SpatialStyleEncoder(
-            config.classes, config.style_width, 4 * deepest * config.blocks
-        )
+        self.apply(_draw_weights)
+        length = 4 * deepest * config.blocks
+        self.style = SpatialStyleEncoder(config.classes, config.style_width, length)
+        # Start from plain instance normalisation: bias 0, weight 1.
+        start = torch.tensor([0.0, 1.0]).repeat(2 * config.blocks).repeat_interleave(deepest)
+        self.style.project.bias = nn.Parameter(start)
 
     def forward(self, mask: Tensor, style_mask: Tensor, style_image: Tensor) -> Tensor:
         """(B, K, S, S), (B, K, S, S), (B, 3, S, S) → picture (B, 3, S, S)."""
@@ -294,6 +304,7 @@ class Blender(nn.Module):
         self.encode = _encoder(6, width, downs)
         self.blocks = nn.Sequential(*(InstanceBlock(width * 2**downs) for _ in range(blocks)))
         self.decode = _decoder(width, downs, nn.Sigmoid())
+        self.apply(_draw_weights)
 
     def forward(self, one: Tensor, two: Tensor) -> tuple[Tensor, Tensor]:
         """Return `one · alpha + two · (1 - alpha)` and alpha, all (B, 3, S, S)."""
@@ -427,12 +438,11 @@ class MaskGAN:
                 "mask_decoder": MaskDecoder(*vae),
             }
         )
-        for name in ("generator", "blender", "critic"):
-            self.networks[name].apply(_draw_weights)
-        beta = (0.5, 0.999)
+        self.networks["critic"].apply(_draw_weights)
+        beta, decay = (0.5, 0.999), linear_decay(0.5)
         self.optimizers = {
-            "generator": OptimizerSpec(("generator", "blender"), c.lr, beta, schedule=_half_flat),
-            "critic": OptimizerSpec(("critic",), c.lr, beta, schedule=_half_flat),
+            "generator": OptimizerSpec(("generator", "blender"), c.lr, beta, schedule=decay),
+            "critic": OptimizerSpec(("critic",), c.lr, beta, schedule=decay),
             "vae": OptimizerSpec(("mask_encoder", "mask_decoder"), c.lr),
         }
         self.averaged: tuple[str, ...] = ()
@@ -571,14 +581,3 @@ class MaskGAN:
         fake = self.networks["generator"](wanted, own, batch.image.to(device))[0]
         pixels = ((fake + 1) * 127.5).round().clamp(0, 255).byte()
         return pixels.permute(1, 2, 0).cpu().numpy()
-
-
-def _half_flat(done: float) -> float:
-    """Keep the rate for the first half of the run, then let it fall to zero."""
-    return min(1.0, 2 - 2 * done)
-
-
-def _draw_weights(module: nn.Module) -> None:
-    """Draw convolutions from N(0, 0.02), as pix2pixHD does."""
-    if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
-        nn.init.normal_(module.weight, 0.0, 0.02)

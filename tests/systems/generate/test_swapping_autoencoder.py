@@ -1,0 +1,183 @@
+"""The swapping autoencoder: codes, critics, turns and mixing."""
+
+import numpy as np
+import pytest
+import torch
+from lightning_fabric import Fabric
+from torch import Tensor
+
+from pentimento.data.pictures import PictureSample
+from pentimento.engine.update import Optimizers
+from pentimento.systems.generate.swapping_autoencoder import (
+    Batch,
+    Codes,
+    Config,
+    PatchCritic,
+    SwappingAutoencoder,
+    TextureConv,
+    gradient_penalty,
+    tiny,
+)
+
+
+def _system(seed: int = 0) -> SwappingAutoencoder:
+    torch.manual_seed(seed)
+    return SwappingAutoencoder(tiny())
+
+
+def _batch(system: SwappingAutoencoder) -> Batch:
+    rng = np.random.default_rng(0)
+    pictures = rng.integers(0, 256, (2, 32, 32, 3), dtype=np.uint8)
+    return system.collate([PictureSample(picture) for picture in pictures])
+
+
+def _train(system: SwappingAutoencoder, steps: int) -> list[dict[str, float]]:
+    fabric = Fabric(accelerator="cpu", devices=1)
+    update = Optimizers(fabric, system.networks, system.optimizers, accumulate=1, clip=None)
+    batch, logs = _batch(system), []
+    for step in range(steps):
+        update.begin(step / steps, last=True)
+        terms = system.train_step(batch, update)
+        logs.append({name: term.item() for name, term in terms.items()})
+    return logs
+
+
+def test_r1_is_the_squared_gradient_averaged_over_samples() -> None:
+    x = torch.tensor([[1.0, 2.0], [0.0, 1.0]], requires_grad=True)
+    scores = 3 * x[:, 0].square() + x[:, 1].square()
+    # Gradients (6, 4) and (0, 2): (36 + 16 + 0 + 4) / 2.
+    assert gradient_penalty(scores, x).item() == 28.0
+    assert gradient_penalty(scores, x).requires_grad
+
+
+def test_critics_and_autoencoder_take_turns_and_r1_comes_every_second_time() -> None:
+    logs = _train(_system(), 6)
+    assert [("l1" in log) for log in logs] == [False, True] * 3
+    assert [("critic/r1" in log) for log in logs] == [True, False, False, False, True, False]
+    assert all(np.isfinite(list(log.values())).all() for log in logs)
+
+
+def test_a_step_changes_only_whose_turn_it_is() -> None:
+    system = _system()
+    before = {key: tensor.clone() for key, tensor in system.networks.state_dict().items()}
+    _train(system, 1)
+    changed = {
+        key.split(".")[0]
+        for key, tensor in system.networks.state_dict().items()
+        if not torch.equal(tensor, before[key])
+    }
+    assert changed == {"critic", "patch_critic"}
+
+
+def test_same_seed_same_bits() -> None:
+    first, second = _system(), _system()
+    states = []
+    for system in (first, second):
+        torch.manual_seed(1)
+        _train(system, 4)
+        states.append(system.networks.state_dict())
+    assert all(torch.equal(tensor, states[1][key]) for key, tensor in states[0].items())
+
+
+def test_the_turn_survives_saving() -> None:
+    system, other = _system(), _system()
+    _train(system, 3)
+    other.load_extra_state(system.extra_state())
+    assert "l1" in _train(other, 1)[0]
+
+
+def test_texture_is_normalised_before_it_scales_and_weights_without_it() -> None:
+    torch.manual_seed(0)
+    conv = TextureConv(3, 4, 3, texture=5)
+    torch.nn.init.zeros_(conv.modulation.bias)
+    x, texture = torch.randn(2, 3, 6, 6), torch.randn(2, 5)
+    y = conv(x, texture)
+    torch.testing.assert_close(conv(x, 7 * texture), y)  # only the direction of a style counts
+    with torch.no_grad():
+        conv.weight *= 7
+    torch.testing.assert_close(conv(x, texture), y)
+    # Demodulation knows nothing of the style: a style on one channel of four raises the output.
+    style = conv.modulation(texture)
+    style = style * torch.rsqrt(style.square().mean(1, keepdim=True))
+    weight = conv.weight[0] / conv.weight[0].square().sum((1, 2, 3), keepdim=True).sqrt()
+    expected = torch.nn.functional.conv2d(x * style[..., None, None], weight, padding=1)
+    torch.testing.assert_close(y, expected)
+
+
+def test_a_texture_map_gives_every_place_its_own_texture_in_any_batch() -> None:
+    system = _system().networks["generator"].eval()
+    structure, texture = torch.randn(2, 2, 8, 8), torch.randn(2, 8)
+    noises = [torch.zeros(1, 1, 1, 1)] * 8
+    plain = system(structure, texture, noises)
+    everywhere = texture[:, :, None, None].expand(-1, -1, 4, 4)
+    torch.testing.assert_close(system(structure, everywhere, noises), plain)
+    other = everywhere.clone()
+    other[..., 2:] = torch.randn(2, 8, 1, 1)
+    mixed = system(structure, other, noises)
+    distance = (mixed - plain).abs().mean((0, 1, 2))
+    assert distance[24:].mean() > 4 * distance[:6].mean()
+
+
+def test_patch_critic_compares_each_set_with_the_same_references() -> None:
+    torch.manual_seed(0)
+    critic = PatchCritic(tiny())
+    reference, one, two = (torch.randn(2, 2, 3, 8, 8) for _ in range(3))
+    together = critic(reference, torch.cat([one, two], 1))
+    assert together.shape == (2, 4)
+    torch.testing.assert_close(together[:, 2:], critic(reference, two))
+    # With averaging, the order of the references does not matter.
+    torch.testing.assert_close(critic(reference.flip(1), one), critic(reference, one))
+
+
+@pytest.fixture
+def pictures() -> list[np.ndarray]:
+    rng = np.random.default_rng(1)
+    return list(rng.integers(0, 256, (2, 32, 48, 3), dtype=np.uint8))
+
+
+def test_swapping_nothing_reconstructs_and_all_of_it_is_the_other_texture(pictures) -> None:
+    system, (one, two) = _system(), pictures
+    own, other = system.encode(one), system.encode(two)
+    reconstruction = system.decode(own)
+    assert reconstruction.shape == one.shape
+    assert np.array_equal(system.decode(own), reconstruction)  # the noise is fixed
+    assert np.array_equal(system.swap(one, two, 0.0), reconstruction)
+    assert np.array_equal(system.swap(one, two), system.decode(Codes(own.structure, other.texture)))
+
+
+def test_swapping_a_region_leaves_the_rest_nearly_alone(pictures) -> None:
+    system, (one, two) = _system(), pictures
+    with torch.no_grad():  # make the untrained texture matter
+        for name, parameter in system.networks["generator"].named_parameters():
+            if "modulat" in name and name.endswith("weight"):
+                parameter *= 5
+    region = np.zeros((32, 48), bool)
+    region[:, 32:] = True
+    plain = system.decode(system.encode(one)).astype(int)
+    distance = np.abs(system.swap(one, two, region=region).astype(int) - plain).mean((0, 2))
+    assert distance[36:].mean() > 4 * distance[:16].mean()
+    with pytest.raises(ValueError, match="does not fit"):
+        system.swap(one, two, region=region[:8])
+
+
+def test_wrong_sizes_are_refused_with_the_rule(pictures) -> None:
+    with pytest.raises(ValueError, match="multiples of 4"):
+        _system().encode(pictures[0][:30])
+    with pytest.raises(ValueError, match="even"):
+        Config(batch_size=3)
+    with pytest.raises(ValueError, match="power of two"):
+        Config(size=100)
+
+
+def test_validation_measures_reconstruction() -> None:
+    system = _system()
+    batch = _batch(system)
+
+    class Perfect(torch.nn.Module):
+        def forward(self, structure: Tensor, texture: Tensor, noises: list[Tensor]) -> Tensor:
+            return batch.image + 0.2
+
+    system.networks["generator"] = Perfect()
+    metrics = system.validate([batch])
+    assert metrics["l1"] == pytest.approx(0.2)
+    assert metrics["psnr"] == pytest.approx(20.0)  # 10 log10(4 / 0.04)
