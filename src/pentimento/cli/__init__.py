@@ -9,6 +9,8 @@ import click
 from pentimento.errors import PentimentoError
 
 VERBS: Final[dict[str, str]] = {
+    "parse": "See a portrait as an editable mask.",
+    "edit": "Change regions of a portrait.",
     "train": "Train a system, or continue a run.",
     "evaluate": "Measure a model or a run.",
     "systems": "List what can be trained and used.",
