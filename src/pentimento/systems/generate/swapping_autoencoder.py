@@ -6,6 +6,8 @@ co-occurrence of patches), lazy R1 regularisation, swapping, interpolation, and 
 give every region its own texture.
 
 Differs:
+- Critics and autoencoder learn from the same batch in every step, critics first; officially they
+  take turns, each on batches of its own.
 - Texture maps work for any batch size; the official broadcast only for batch 1.
 - Inference draws the generator's noise from a fixed seed, so that it is repeatable.
 
@@ -70,10 +72,10 @@ class Config:
         adversarial_rec: weight of the adversarial loss on reconstructions.
         r1: γ of the picture critic's gradient penalty.
         patch_r1: γ of the patch critic's.
-        r1_every: critic steps between two penalties; each counts that many times.
+        r1_every: steps between two penalties; each counts that many times.
         lr: Adam's learning rate.
         batch_size: B.
-        steps: length of a run; critics and generator learn in turns.
+        steps: length of a run.
     """
 
     size: int = 256
@@ -97,7 +99,7 @@ class Config:
     r1_every: int = 16
     lr: float = 0.002
     batch_size: int = 16
-    steps: int = 3_125_000
+    steps: int = 781_250
 
     def __post_init__(self) -> None:
         """Refuse sizes that cannot be halved and batches that cannot be paired."""
@@ -115,7 +117,7 @@ class Config:
 
 
 def paper() -> Config:
-    """Return the official 256-pixel model: 109 M parameters, 25 million pictures per player."""
+    """Return the official 256-pixel model: 109 M parameters, 25 million pictures shown in all."""
     return Config()
 
 
@@ -133,7 +135,7 @@ def tiny() -> Config:
     return Config(
         size=32, encoder_width=4, structure=2, structure_downs=2, texture=8, head_widths=(4, 8),
         widths=(8, 4), critic_width=0.02, patch=8, patches=2, patch_width=4, patch_max=8,
-        pair_width=8, r1_every=2, batch_size=2, steps=8,
+        pair_width=8, r1_every=2, batch_size=2, steps=4,
     )  # fmt: skip
 
 
@@ -425,7 +427,7 @@ def gradient_penalty(scores: Tensor, *inputs: Tensor) -> Tensor:
 
 
 class SwappingAutoencoder:
-    """Networks, training in turns, and mixing.
+    """Networks, training, and mixing.
 
     Args:
         config: see `Config`.
@@ -443,7 +445,7 @@ class SwappingAutoencoder:
                 "patch_critic": PatchCritic(c),
             }
         )
-        # Lazy regularisation takes an extra step every so often; this keeps the rate per picture.
+        # Lazy penalties are extra steps; this keeps the rate per picture (Karras et al. 2020).
         lazy = c.r1_every / (c.r1_every + 1)
         critics = ("critic", "patch_critic")
         self.optimizers = {
@@ -459,12 +461,11 @@ class SwappingAutoencoder:
         return Batch(_to_tensor(np.stack([sample.image for sample in samples])))
 
     def train_step(self, batch: Batch, update: Update) -> Terms:
-        """Teach the critics on even steps, the autoencoder on odd ones."""
-        turn, critics = divmod(self._step, 2)
+        """Teach the critics, then the autoencoder; an odd picture of the batch is left out."""
+        real = batch.image[: len(batch.image) // 2 * 2]
+        critics = self._teach_critics(real, update, self._step % self.config.r1_every == 0)
         self._step += 1
-        if critics == 0:
-            return self._teach_critics(batch.image, update, turn % self.config.r1_every == 0)
-        return self._teach_autoencoder(batch.image, update)
+        return {**critics, **self._teach_autoencoder(real, update)}
 
     def _teach_critics(self, real: Tensor, update: Update, penalise: bool) -> Terms:
         critic, patch_critic = self.networks["critic"], self.networks["patch_critic"]
@@ -534,7 +535,7 @@ class SwappingAutoencoder:
         return (torch.stack(columns, 1) / 2 + 0.5).clamp(0, 1)
 
     def extra_state(self) -> dict[str, Tensor]:
-        """Return the count of steps, which decides whose turn it is."""
+        """Return the count of steps, which decides when the penalty is due."""
         return {"step": torch.tensor(self._step)}
 
     def load_extra_state(self, state: Mapping[str, Tensor]) -> None:
