@@ -45,6 +45,11 @@ CATALOG: Final[dict[str, Row]] = {
         "generate",
         "mix the structure of one picture with the texture of another",
     ),
+    "tcp": Row(
+        "generate.tcp:TCP",
+        "generate",
+        "repaint a region with the content or style of another picture",
+    ),
     "face_parsing": Row(
         "perceive.face_parsing:FaceParsing",
         "perceive",

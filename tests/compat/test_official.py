@@ -22,7 +22,7 @@ NETWORKS: list[tuple[KeyMap, nn.Module]] = [
         swapping_autoencoder.whole(SWAP.structure_downs),
         swapping_system.SwappingAutoencoder(SWAP).networks,
     ),
-    (stylegan2.CRITIC, Critic(16, 0.02)),
+    (stylegan2.CRITIC, Critic(16, 64, 8)),
 ]
 
 

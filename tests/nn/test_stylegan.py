@@ -77,7 +77,7 @@ def test_filter_differentiates_twice() -> None:
 
 def test_synthesis_paints_every_layer_with_its_own_style() -> None:
     torch.manual_seed(0)
-    net = Synthesis(16, style=4, width=0.02)
+    net = Synthesis(16, style=4, base=64, most=8)
     w = torch.randn(1, net.layers, 4)
     before = net(w)
     assert before.shape == (1, 3, 16, 16)

@@ -9,14 +9,13 @@ from torch import Tensor, nn
 from parity.counterparts import Build, Counterpart, keyed
 from parity.fixture import Fixture, Run, State
 from pentimento.compat import swapping_autoencoder as compat
-from pentimento.nn.stylegan import Critic
 from pentimento.ops.patches import random_patches
 from pentimento.systems.generate import swapping_autoencoder as system
 
 
-def _config(fixture: Fixture) -> system.Config:
-    """Read the options that differ between the official configurations."""
-    return system.Config(
+def _networks(fixture: Fixture) -> tuple[system.Config, nn.ModuleDict]:
+    """Build all four networks by the options that differ between the official configurations."""
+    config = system.Config(
         size=int(fixture.number("crop_size")),
         structure=int(fixture.number("spatial_code_ch")),
         structure_downs=int(fixture.number("netE_num_downsampling_sp")),
@@ -25,11 +24,12 @@ def _config(fixture: Fixture) -> system.Config:
         patch=int(fixture.number("patch_size")),
         patch_max=int(fixture.number("netPatchD_max_nc")),
     )
+    return config, system.SwappingAutoencoder(config).networks
 
 
 def _encoder(fixture: Fixture) -> Counterpart:
-    config = _config(fixture)
-    net = system.Encoder(config)
+    config, networks = _networks(fixture)
+    net = networks["encoder"]
 
     def call(run: Run) -> dict[str, Tensor]:
         x = run.inputs["x"]
@@ -47,7 +47,7 @@ def _encoder(fixture: Fixture) -> Counterpart:
 
 
 def _generator(fixture: Fixture) -> Counterpart:
-    net = system.Generator(_config(fixture))
+    net = _networks(fixture)[1]["generator"]
 
     def call(run: Run) -> dict[str, Tensor]:
         noises = [noise for name, noise in run.inputs.items() if name.startswith("noise:")]
@@ -66,7 +66,7 @@ def _generator(fixture: Fixture) -> Counterpart:
 
 
 def _critic(fixture: Fixture) -> Counterpart:
-    net = Critic(int(fixture.number("crop_size")), group=0)
+    net = _networks(fixture)[1]["critic"]
 
     def call(run: Run) -> dict[str, Tensor]:
         features = net.features(run.inputs["x"])
@@ -82,7 +82,7 @@ def _critic(fixture: Fixture) -> Counterpart:
 
 
 def _patch_critic(fixture: Fixture) -> Counterpart:
-    net = system.PatchCritic(_config(fixture))
+    net = _networks(fixture)[1]["patch_critic"]
 
     def call(run: Run) -> dict[str, Tensor]:
         reference, other = run.inputs["ref"], run.inputs["other"]
@@ -98,16 +98,8 @@ def _patch_critic(fixture: Fixture) -> Counterpart:
 
 
 def _checkpoint(fixture: Fixture) -> Counterpart:
-    config = _config(fixture)
-    module = nn.ModuleDict(
-        {
-            "encoder": system.Encoder(config),
-            "generator": system.Generator(config),
-            "critic": Critic(config.size, group=0),
-            "patch_critic": system.PatchCritic(config),
-        }
-    )
-    return keyed(compat.whole(config.structure_downs), module, lambda run: {})
+    config, networks = _networks(fixture)
+    return keyed(compat.whole(config.structure_downs), networks, lambda run: {})
 
 
 def _crops(fixture: Fixture) -> Counterpart:

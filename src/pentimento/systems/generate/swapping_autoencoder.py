@@ -19,7 +19,6 @@ Train: `pentimento train swapping_autoencoder --data DIR --preset compact --out 
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass as plain_dataclass
-from math import sqrt
 from typing import Final, Literal, Protocol
 
 import numpy as np
@@ -32,20 +31,9 @@ from torch import Tensor, nn
 
 from pentimento.data.pictures import open_pictures
 from pentimento.engine.system import Dataset, OptimizerSpec, Split, Terms, Update
-from pentimento.nn.stylegan import (
-    BILINEAR,
-    Blur,
-    ConvLayer,
-    Critic,
-    EqualLinear,
-    ResBlock,
-    StyledConv,
-    ToRGB,
-    convolve,
-)
+from pentimento.nn.stylegan import Critic
+from pentimento.nn.swapping import Encoder, Generator, PatchCritic
 from pentimento.ops.patches import random_patches
-
-_ENCODER_TAPS: Final = (1.0, 2.0, 1.0)
 
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))
@@ -61,7 +49,8 @@ class Config:
         texture_downs: further halvings on the way to the texture code.
         head_widths: channels of the generator's blocks at the structure code's size.
         widths: channels of its up-sampling blocks, one per halving of the structure.
-        critic_width: multiplier of the picture critic's channels.
+        critic_base: channels of the picture critic times resolution.
+        critic_max: most channels of the picture critic.
         patch: P, a power of two.
         patches: T.
         patch_width: channels of the patch critic's first layer; doubled up to `patch_max`.
@@ -86,7 +75,8 @@ class Config:
     texture_downs: int = 2
     head_widths: tuple[int, ...] = (256, 512)
     widths: tuple[int, ...] = (512, 512, 256, 128)
-    critic_width: float = 1.0
+    critic_base: int = 32768
+    critic_max: int = 512
     patch: int = 128
     patches: int = 8
     patch_width: int = 32
@@ -125,7 +115,7 @@ def compact() -> Config:
     """Return a model for 128 pixels and one GPU."""
     return Config(
         size=128, encoder_width=16, texture=512, head_widths=(64, 128), widths=(128, 128, 64, 32),
-        critic_width=0.25, patch=64, patch_width=16, patch_max=128, pair_width=512,
+        critic_base=4096, critic_max=256, patch=64, patch_width=16, patch_max=128, pair_width=512,
         batch_size=8, steps=200_000,
     )  # fmt: skip
 
@@ -134,8 +124,8 @@ def tiny() -> Config:
     """Return a model for tests."""
     return Config(
         size=32, encoder_width=4, structure=2, structure_downs=2, texture=8, head_widths=(4, 8),
-        widths=(8, 4), critic_width=0.02, patch=8, patches=2, patch_width=4, patch_max=8,
-        pair_width=8, r1_every=2, batch_size=2, steps=4,
+        widths=(8, 4), critic_base=128, critic_max=8, patch=8, patches=2, patch_width=4,
+        patch_max=8, pair_width=8, r1_every=2, batch_size=2, steps=4,
     )  # fmt: skip
 
 
@@ -174,229 +164,6 @@ class Codes:
 
     structure: Tensor
     texture: Tensor
-
-
-# --- encoder --------------------------------------------------------------------------------------
-
-
-def unit(code: Tensor) -> Tensor:
-    """Scale a code to unit length over its channels (dimension 1)."""
-    return code * torch.rsqrt(code.square().sum(1, keepdim=True) + 1e-8)
-
-
-class Encoder(nn.Module):
-    """A picture → its structure and its texture."""
-
-    def __init__(self, config: Config) -> None:
-        super().__init__()
-        downs = config.structure_downs
-        widths = [config.encoder_width * 2**n for n in range(downs + config.texture_downs + 1)]
-        self.from_rgb = ConvLayer(3, widths[0], 1)
-        self.trunk = nn.Sequential(
-            *(
-                ResBlock(widths[n], widths[n + 1], taps=_ENCODER_TAPS, reflect=True)
-                for n in range(downs)
-            )
-        )
-        middle = widths[downs]
-        self.to_structure = nn.Sequential(
-            ConvLayer(middle, middle, 1),
-            ConvLayer(middle, config.structure, 1, activate=False, bias=True),
-        )
-        self.texture_trunk = nn.Sequential(
-            *(
-                ConvLayer(widths[n], widths[n + 1], 3, down=True, taps=(1.0,), pad=False)
-                for n in range(downs, downs + config.texture_downs)
-            )
-        )
-        self.to_texture = EqualLinear(widths[-1], config.texture)
-
-    def raw(self, image: Tensor) -> tuple[Tensor, Tensor]:
-        """Return both codes before they are scaled to unit length."""
-        x = self.trunk(self.from_rgb(image))
-        return self.to_structure(x), self.to_texture(self.texture_trunk(x).mean((2, 3)))
-
-    def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
-        """(B, 3, S, S) → structure (B, C, h, h) and texture (B, Z), of unit length."""
-        structure, texture = self.raw(image)
-        return unit(structure), unit(texture)
-
-
-# --- generator ------------------------------------------------------------------------------------
-
-
-class TextureConv(nn.Module):
-    """Convolution under a texture, which may differ from place to place.
-
-    Unlike StyleGAN2's, it brings the style to unit mean square, scales the input with it, and
-    demodulates the weights without it.
-
-    Args:
-        c_in: input channels.
-        c_out: output channels.
-        size: of the kernel.
-        texture: Z.
-        up: double the size.
-        demodulate: bring the weights of each output channel to unit norm.
-    """
-
-    def __init__(
-        self,
-        c_in: int,
-        c_out: int,
-        size: int,
-        texture: int,
-        *,
-        up: bool = False,
-        demodulate: bool = True,
-    ) -> None:
-        super().__init__()
-        self.weight = nn.Parameter(torch.randn(1, c_out, c_in, size, size))
-        self.blur = Blur(BILINEAR, (1, 1), up=2) if up else None
-        self.modulation = EqualLinear(texture, c_in, bias=1.0)
-        self.scale, self.demodulate = 1 / sqrt(c_in * size**2), demodulate
-
-    def forward(self, x: Tensor, texture: Tensor) -> Tensor:
-        """Convolve x (B, C, h, w) under texture (B, Z) or a map (B, Z, any, any)."""
-        style = _at_size(self.modulation(texture), x)
-        weight = self.weight[0] * self.scale
-        if self.demodulate:
-            style = style * torch.rsqrt(style.square().mean(1, keepdim=True) + 1e-8)
-            weight = weight * torch.rsqrt(weight.square().sum((1, 2, 3), keepdim=True) + 1e-8)
-        return convolve(x * style, weight, self.blur)
-
-
-def _at_size(style: Tensor, like: Tensor) -> Tensor:
-    """Return a style as (B, C, 1, 1), or a map of styles at the size of `like`."""
-    if style.ndim == 2:
-        return style[:, :, None, None]
-    return F.interpolate(style, like.shape[2:], mode="bilinear", align_corners=False)
-
-
-class TextureModulation(nn.Module):
-    """Scale and shift the structure code by the texture."""
-
-    def __init__(self, structure: int, texture: int) -> None:
-        super().__init__()
-        self.scale = EqualLinear(texture, structure, bias=1.0)
-        self.bias = EqualLinear(texture, structure)
-
-    def forward(self, x: Tensor, texture: Tensor) -> Tensor:
-        """Modulate x (B, C, h, w)."""
-        return x * _at_size(self.scale(texture), x) + _at_size(self.bias(texture), x)
-
-
-class GeneratorBlock(nn.Module):
-    """Two convolutions under a texture beside a short cut; the sum is divided by sqrt(2)."""
-
-    def __init__(self, c_in: int, c_out: int, texture: int, *, up: bool) -> None:
-        super().__init__()
-        self.conv1 = StyledConv(TextureConv(c_in, c_out, 3, texture, up=up), c_out)
-        self.conv2 = StyledConv(TextureConv(c_out, c_out, 3, texture), c_out)
-        self.skip: nn.Module = nn.Identity()
-        if c_in != c_out:
-            self.skip = ConvLayer(c_in, c_out, 1, activate=up)
-        self.up = up
-
-    def forward(self, x: Tensor, texture: Tensor, noises: Sequence[Tensor | None]) -> Tensor:
-        """Transform x (B, C, h, w); one noise map per convolution."""
-        skip = self.skip(x)
-        if self.up:
-            skip = F.interpolate(skip, scale_factor=2, mode="bilinear", align_corners=False)
-        for conv, noise in zip((self.conv1, self.conv2), noises, strict=True):
-            x = conv(x, texture, noise)
-        return (skip + x) / sqrt(2)
-
-
-class Generator(nn.Module):
-    """A structure and a texture → a picture."""
-
-    def __init__(self, config: Config) -> None:
-        super().__init__()
-        self.modulate = TextureModulation(config.structure, config.texture)
-        self.head, self.up = nn.ModuleList(), nn.ModuleList()
-        c = config.structure
-        for blocks, widths in ((self.head, config.head_widths), (self.up, config.widths)):
-            for width in widths:
-                blocks.append(GeneratorBlock(c, width, config.texture, up=blocks is self.up))
-                c = width
-        self.to_rgb = ToRGB(TextureConv(c, 3, 1, config.texture, demodulate=False))
-
-    def forward(
-        self, structure: Tensor, texture: Tensor, noises: Sequence[Tensor] | None = None
-    ) -> Tensor:
-        """Paint structure (B, C, h, w) with texture (B, Z), or a map (B, Z, any, any).
-
-        Args:
-            structure: what is where.
-            texture: what it looks like.
-            noises: two maps per block, in order; None draws them anew.
-        """
-        blocks = [*self.head, *self.up]
-        maps = noises if noises is not None else [None] * 2 * len(blocks)
-        texture = unit(texture)
-        x = self.modulate(unit(structure), texture)
-        for n, block in enumerate(blocks):
-            x = block(x, texture, maps[2 * n : 2 * n + 2])
-        return self.to_rgb(x, texture)
-
-
-def fixed_noises(config: Config, structure: Tensor, seed: int = 0) -> list[Tensor]:
-    """Draw the generator's noise maps (1, 1, h, w) from a seed, to be shared by a batch."""
-    source = torch.Generator().manual_seed(seed)
-    h, w = structure.shape[2:]
-    scales = [1] * len(config.head_widths) + [2 ** (n + 1) for n in range(len(config.widths))]
-    return [
-        torch.randn(1, 1, h * scale, w * scale, generator=source).to(structure)
-        for scale in scales
-        for _ in range(2)
-    ]
-
-
-# --- patch critic ---------------------------------------------------------------------------------
-
-
-class PatchCritic(nn.Module):
-    """Do two sets of patches come from pictures of one texture?"""
-
-    def __init__(self, config: Config) -> None:
-        super().__init__()
-        self.average = config.average_reference
-        levels = config.patch.bit_length() - 3  # halvings to 4 × 4
-        widths = [min(config.patch_width * 2**n, config.patch_max) for n in range(levels + 1)]
-        c, d = widths[-1], config.pair_width
-        self.convs = nn.Sequential(
-            ConvLayer(3, widths[0], 3),
-            *(ResBlock(widths[n], widths[n + 1]) for n in range(levels)),
-            ResBlock(c, 2 * c, down=False),
-            ConvLayer(2 * c, c, 3, pad=False),
-        )
-        self.pair = nn.Sequential(
-            EqualLinear(8 * c, d, activate=True),
-            EqualLinear(d, d, activate=True),
-            EqualLinear(d, d // 2, activate=True),
-            EqualLinear(d // 2, 1),
-        )
-
-    def features(self, patches: Tensor) -> Tensor:
-        """(B, n, 3, P, P) → (B, n, 4 c)."""
-        return self.convs(patches.flatten(0, 1)).reshape(*patches.shape[:2], -1)
-
-    def forward(self, reference: Tensor, patches: Tensor) -> Tensor:
-        """Score patches against the reference patches of the same picture.
-
-        Args:
-            reference: (B, T, 3, P, P).
-            patches: (B, n · T, 3, P, P); without averaging, every T of them meet the T references.
-
-        Returns:
-            (B, n · T) unbounded scores.
-        """
-        wanted, features = self.features(reference), self.features(patches)
-        if self.average:
-            wanted = wanted.mean(1, keepdim=True).expand_as(wanted)
-        wanted = wanted.repeat(1, patches.shape[1] // reference.shape[1], 1)
-        return self.pair(torch.cat([wanted, features], -1).flatten(0, 1)).view(len(patches), -1)
 
 
 # --- losses ---------------------------------------------------------------------------------------
@@ -439,10 +206,18 @@ class SwappingAutoencoder:
         c = self.config = config
         self.networks = nn.ModuleDict(
             {
-                "encoder": Encoder(c),
-                "generator": Generator(c),
-                "critic": Critic(c.size, c.critic_width, group=0),
-                "patch_critic": PatchCritic(c),
+                "encoder": Encoder(
+                    c.encoder_width,
+                    c.structure,
+                    c.texture,
+                    downs=c.structure_downs,
+                    texture_downs=c.texture_downs,
+                ),
+                "generator": Generator(c.structure, c.texture, c.head_widths, c.widths),
+                "critic": Critic(c.size, c.critic_base, c.critic_max, group=0),
+                "patch_critic": PatchCritic(
+                    c.patch, c.patch_width, c.patch_max, c.pair_width, average=c.average_reference
+                ),
             }
         )
         # Lazy penalties are extra steps; this keeps the rate per picture (Karras et al. 2020).
@@ -543,8 +318,7 @@ class SwappingAutoencoder:
         self._step = int(state["step"])
 
     def _decode(self, structure: Tensor, texture: Tensor) -> Tensor:
-        noises = fixed_noises(self.config, structure)
-        return self.networks["generator"](structure, texture, noises)
+        return self.networks["generator"](structure, texture, noise=0)
 
     @torch.no_grad()
     def encode(self, image: NDArray[np.uint8]) -> Codes:
