@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from parity.counterparts import Build, Counterpart, keyed
 from parity.fixture import Fixture, Run, State
 from pentimento.compat import swapping_autoencoder as compat
+from pentimento.nn.stylegan import Noise
 from pentimento.ops.patches import random_patches
 from pentimento.systems.generate import swapping_autoencoder as system
 
@@ -48,9 +49,14 @@ def _encoder(fixture: Fixture) -> Counterpart:
 
 def _generator(fixture: Fixture) -> Counterpart:
     net = _networks(fixture)[1]["generator"]
+    names = [
+        "noise:" + compat.GENERATOR.official(path)
+        for path, part in net.named_modules()
+        if isinstance(part, Noise)
+    ]
 
     def call(run: Run) -> dict[str, Tensor]:
-        noises = [noise for name, noise in run.inputs.items() if name.startswith("noise:")]
+        noises = [run.inputs[name] for name in names]
         structure, texture = run.inputs["sp"], run.inputs["gl"]
         if run.name.endswith("spatialstyle"):
             structure, texture = structure[:1], run.inputs["glmap"]
