@@ -10,13 +10,12 @@ from numpy.typing import NDArray
 
 from pentimento.data.faces import (
     PICTURES,
-    FaceSample,
+    Faces,
     open_faces,
     read_rgb,
     resize_image,
     split_of,
 )
-from pentimento.engine.system import Dataset
 from pentimento.errors import DataError
 
 
@@ -60,9 +59,7 @@ class Folder:
         return PictureSample(resize_image(np.ascontiguousarray(square), self._size))
 
 
-def open_pictures(
-    spec: str, split: Literal["train", "val"], size: int
-) -> Dataset[PictureSample] | Dataset[FaceSample]:
+def open_pictures(spec: str, split: Literal["train", "val"], size: int) -> Folder | Faces:
     """Open a folder of pictures, or the pictures of any face data.
 
     Args:
