@@ -60,7 +60,7 @@ def test_an_official_generator_paints_the_same_again(tmp_path: Path) -> None:
     net = maskgan_system.DenseMapping(MASK)
     keys = maskgan.generator(MASK.downs, MASK.blocks)
     torch.save(keys.to_official(net.state_dict()), tmp_path / "latest_net_G.pth")
-    system = maskgan.read_official(tmp_path / "latest_net_G.pth")
+    system = maskgan.read_official(tmp_path / "latest_net_G.pth", size=32)
     x = torch.rand(1, 19, 32, 32), torch.rand(1, 19, 32, 32), torch.rand(1, 3, 32, 32)
     assert torch.equal(system.networks["generator"](*x), net(*x))
 

@@ -101,8 +101,12 @@ def vae(levels: int = 7) -> KeyMap:
     return KeyMap("MaskGAN's mask VAE", official)
 
 
-def config_of(shapes: Mapping[str, Sequence[int]]) -> Config:
+def config_of(shapes: Mapping[str, Sequence[int]], size: int = 512) -> Config:
     """Infer the configuration from the shapes of an official generator.
+
+    Args:
+        shapes: official key → shape.
+        size: of the pictures, which the shapes do not tell.
 
     Raises:
         CheckpointError: it is another network's state.
@@ -117,6 +121,7 @@ def config_of(shapes: Mapping[str, Sequence[int]]) -> Config:
         raise CheckpointError("this is not a checkpoint of MaskGAN's generator")
     width, classes = shapes["model.1.weight"][:2]
     return Config(
+        size=size,
         width=width,
         classes=classes,
         downs=(min(blocks) - 4) // 3,
@@ -125,14 +130,18 @@ def config_of(shapes: Mapping[str, Sequence[int]]) -> Config:
     )
 
 
-def read_official(path: Path) -> MaskGAN:
+def read_official(path: Path, size: int = 512) -> MaskGAN:
     """Read `latest_net_G.pth`; the other networks, which nothing but training needs, are new.
+
+    Args:
+        path: the file.
+        size: of the pictures to work on, 512 for the official file.
 
     Raises:
         CheckpointError: the file is damaged or holds something else.
     """
     official = read_pth(path)
-    config = config_of({key: tuple(tensor.shape) for key, tensor in official.items()})
+    config = config_of({key: tuple(tensor.shape) for key, tensor in official.items()}, size)
     system = MaskGAN(config)
     network = system.networks["generator"]
     keys = generator(config.downs, config.blocks)
