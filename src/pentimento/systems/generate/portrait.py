@@ -145,7 +145,7 @@ class Config:
     averaged: bool = True
     batch_size: int = 4
     steps: int = 10_000
-    lr: float = 5e-4
+    lr: float = 4e-4
     critic_lr: float = 2e-4
     betas: tuple[float, float] = (0.5, 0.99)
     constant: float = 0.5
