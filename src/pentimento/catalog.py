@@ -40,6 +40,11 @@ CATALOG: Final[dict[str, Row]] = {
         "generate",
         "Repaint a face by its mask, or with parts of another face (Gu et al. 2019).",
     ),
+    "face_parsing": Row(
+        "perceive.face_parsing:FaceParsing",
+        "perceive",
+        "19 parts of an aligned face (U-Net, BiSeNet)",
+    ),
 }
 
 

@@ -9,9 +9,12 @@ import click
 from pentimento.errors import PentimentoError
 
 VERBS: Final[dict[str, str]] = {
+    "parse": "See a portrait as an editable mask.",
+    "edit": "Change regions of a portrait.",
     "train": "Train a system, or continue a run.",
     "evaluate": "Measure a model or a run.",
     "systems": "List what can be trained and used.",
+    "world": "render people who do not exist, with every truth",
 }
 """Verb → its one line. The verb `x` is the click command `command` in `pentimento/cli/x.py`."""
 

@@ -21,10 +21,16 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from pentimento.data.faces import Face, FaceSample, files_by_stem, read_rgb, read_values
+from pentimento.data.faces import (
+    Face,
+    FaceSample,
+    aligned,
+    files_by_stem,
+    read_rgb,
+    read_values,
+)
 from pentimento.errors import DataError
 from pentimento.labels import CELEBAMASK19, IGNORE
-from pentimento.ops.align import crop_to_picture, ffhq_quad
 
 _SETS: Final = ("neutral", "canada")
 _POINTS: Final = 189
@@ -66,7 +72,7 @@ def london_faces(folder: Path) -> list[Face]:
             if xy is None and photo.with_suffix(".tem").exists():
                 xy = _read_tem(photo.with_suffix(".tem"))
             if xy is not None and mask.exists():
-                person = f"{name[:6]}-{stem.split('_')[0]}"
+                person = f"{name}-{stem.split('_')[0]}"
                 marks = tuple(map(tuple, xy))
                 faces.append(Face(person, partial(_read, photo, mask, marks, person)))
     if not faces:
@@ -100,27 +106,8 @@ def _read(
             f"{image.shape[:2]}"
         )
     labels = derive_labels(image, parts, xy)
-    left, right = xy[list(_PUPILS)]
-    quad = ffhq_quad(left, right, xy[list(_MOUTH_CORNERS)].mean(0))
-    # OpenCV counts pixel centres from 0; the frame of `ops.align` has them at halves.
-    matrix = crop_to_picture(quad, size)
-    matrix[:, 2] += matrix[:, :2].sum(1) / 2 - 0.5
-    zoom = np.hypot(*matrix[:, 0])
-    if zoom > 1:  # soften before shrinking, so that the crop does not alias
-        image = cv2.GaussianBlur(image, (0, 0), 0.4 * float(zoom))
-    how = cv2.WARP_INVERSE_MAP
-    crop = cv2.warpAffine(
-        image, matrix, (size, size), flags=how | cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT
-    )
-    truth = cv2.warpAffine(
-        labels,
-        matrix,
-        (size, size),
-        flags=how | cv2.INTER_NEAREST,
-        borderMode=cv2.BORDER_CONSTANT,
-        borderValue=(IGNORE,),
-    )
-    return FaceSample(np.asarray(crop, np.uint8), np.asarray(truth, np.uint8), person)
+    points = np.vstack([xy[list(_PUPILS)], xy[list(_MOUTH_CORNERS)].mean(0)])
+    return aligned(image, labels, points, person, size)
 
 
 def derive_labels(
@@ -160,7 +147,9 @@ def derive_labels(
         labels[crown & (from_skin < 9) & (apart > 12)] = _SKIN
     hair_colour = np.median(lab[crown & solid], axis=0) if (crown & solid).any() else skin_colour
     from_hair = _distance(lab, hair_colour)
-    above = solid & head & (y < points[list(_EARS), 1].max()) & (from_hair < 1.3 * from_skin)
+    above = solid & head & (y < points[list(_EARS), 1].max())
+    above &= from_hair < np.minimum(1.3 * from_skin, 50)
+    above = _touching(above, crown & solid)
     strand = solid & head & (from_hair < np.minimum(0.7 * from_skin, 22)) & (lab[..., 0] < 70)
     strand &= y < chin + 0.2 * face  # further down it may as well be a dark coat
     if not shaved:
@@ -179,6 +168,7 @@ def derive_labels(
     covered |= (labels == _SKIN) & (y < eyes[1] - 0.35 * face)
     if not shaved:
         labels[covered & (from_hair < from_skin)] = IGNORE
+        labels[covered & (from_hair < 0.4 * from_skin) & (y < eyes[1])] = _HAIR
     labels[np.isin(labels, [_NECK]) & (apart < 6)] = IGNORE
     return labels
 
@@ -188,6 +178,11 @@ def _named_parts(parts: NDArray[np.uint8], points: NDArray[np.float64]) -> NDArr
     labels = np.full(parts.shape, IGNORE, np.uint8)
     for value, target in _MIDDLE.items():
         labels[parts == value] = target
+    # The template's nose is a narrow bridge and two wings; CelebAMask-HQ's has flanks.
+    nose = cv2.convexHull(np.argwhere(parts == 5)[:, ::-1].astype(np.int32))
+    flanks = np.zeros(parts.shape, np.uint8)
+    cv2.fillConvexPoly(flanks, nose, (1,))
+    labels[(flanks == 1) & (labels == _SKIN)] = _NOSE
     eyes = points[list(_PUPILS)].mean(0)
     along = points[list(_MOUTH_CORNERS)].mean(0) - eyes
     y, x = np.mgrid[: parts.shape[0], : parts.shape[1]]

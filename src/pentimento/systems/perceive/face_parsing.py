@@ -160,7 +160,7 @@ class UNet(nn.Module):
         self.encoders = nn.ModuleList(_double_conv(a, b) for a, b in pairs)
         ups = [(b, a) for a, b in reversed(pairs[1:])]
         self.ups = nn.ModuleList(nn.ConvTranspose2d(a, b, 2, 2) for a, b in ups)
-        self.decoders = nn.ModuleList(_double_conv(a, b) for a, b in ups)
+        self.decoders = nn.ModuleList(_double_conv(2 * b, b) for _, b in ups)
         self.head = nn.Conv2d(widths[0], classes, 1)
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
@@ -468,6 +468,11 @@ class FaceParsing:
     def load_extra_state(self, state: Mapping[str, Tensor]) -> None:
         """Nothing to take back."""
 
+    @property
+    def size(self) -> int:
+        """Side of the crop at which it looks best, in pixels."""
+        return self.config.size
+
     def logits(self, image: Tensor) -> Tensor:
         """Return (N, K, H, W) logits of (N, 3, H, W) images in [-1, 1]; differentiable.
 
@@ -502,7 +507,7 @@ class FaceParsing:
         if image.dtype != np.uint8:
             raise ValueError(f"expected uint8 values 0..255, got {image.dtype}")
         network = self.networks["parser"]
-        x = torch.from_numpy(np.ascontiguousarray(image)).to(next(network.parameters()).device)
+        x = torch.tensor(image, device=next(network.parameters()).device)
         x = x.permute(2, 0, 1)[None].float() / 127.5 - 1
         inside = (self.config.size, self.config.size)
         x = F.interpolate(x, inside, mode="bilinear", antialias=True)

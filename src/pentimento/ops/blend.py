@@ -1,0 +1,166 @@
+"""Filling, joining and matching pictures: membranes, mirrored texture, colour transfer, grain.
+
+Alphabet: S side in pixels, C channels. Pictures are (S, S, C) float32 in 0..255 unless said
+otherwise; masks are (S, S) bool; weights are (S, S) float32 in [0, 1].
+"""
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+Float = NDArray[np.float32]
+Mask = NDArray[np.bool_]
+
+_CROSS = np.array([[0, 0.25, 0], [0.25, 0, 0.25], [0, 0.25, 0]], np.float32)
+
+
+def _wide(weight: Float, image: Float) -> Float:
+    """Return the weight with as many trailing axes as the image."""
+    return weight[..., None] if image.ndim == 3 else weight
+
+
+def push_pull(image: Float, known: Mask) -> Float:
+    """Fill the unknown pixels smoothly from the known ones, through a pyramid (Gortler 1996)."""
+    weight = known.astype(np.float32)
+    levels = [(image * _wide(weight, image), weight)]
+    while min(levels[-1][1].shape) > 1 and float(levels[-1][1].min()) < 0.999:
+        colour, w = levels[-1]
+        small_c, small_w = cv2.pyrDown(colour), cv2.pyrDown(w)
+        capped = np.minimum(1.0, 4 * small_w)  # one known pixel in four makes a cell known
+        gain = capped / np.maximum(small_w, 1e-6)
+        levels.append((small_c * _wide(gain, image), capped))
+    colour, w = levels[-1]
+    filled = colour / _wide(np.maximum(w, 1e-6), image)
+    for colour, w in reversed(levels[:-1]):
+        up = cv2.resize(filled, w.shape[::-1], interpolation=cv2.INTER_LINEAR)
+        up = up.reshape(image.shape[:0] + w.shape + image.shape[2:])
+        filled = colour + _wide(1 - w, image) * up
+    return np.asarray(filled, np.float32)
+
+
+def membrane(values: Float, known: Mask, rounds: int = 60) -> Float:
+    """Return the surface that equals `values` where known and is harmonic elsewhere.
+
+    A push-pull pyramid gives the coarse solution, `rounds` Jacobi sweeps remove its blocks.
+    """
+    surface = push_pull(values, known)
+    fixed = _wide(known.astype(np.float32), values)
+    for _ in range(rounds):
+        mean = cv2.filter2D(surface, -1, _CROSS, borderType=cv2.BORDER_REPLICATE)
+        surface = fixed * values + (1 - fixed) * mean.reshape(values.shape)
+    return np.asarray(surface, np.float32)
+
+
+def clone(base: Float, patch: Float, inside: Mask) -> Float:
+    """Return `base` with `patch` cloned in seamlessly where `inside` (Poisson, Pérez 2003).
+
+    The patch keeps its gradients; its colours are shifted by the membrane of the mismatch on the
+    border of `inside`.
+    """
+    shift = membrane(base - patch, ~inside)
+    return np.where(inside[..., None], patch + shift, base)
+
+
+def low_pass(image: Float, within: Mask, sigma: float) -> Float:
+    """Return the Gaussian mean of the pixels `within`, everywhere; unknown far away is 0."""
+    weight = within.astype(np.float32)
+    total = cv2.GaussianBlur(image * _wide(weight, image), (0, 0), sigma)
+    share = cv2.GaussianBlur(weight, (0, 0), sigma)
+    return np.asarray(total / _wide(np.maximum(share, 1e-4), image), np.float32)
+
+
+def nearest(known: Mask) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Return row and column (S, S) of the known pixel that is nearest to each pixel."""
+    _, cell = cv2.distanceTransformWithLabels(
+        (~known).astype(np.uint8), cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL
+    )
+    rows, columns = np.nonzero(known)
+    order = np.zeros(int(cell.max()) + 1, np.intp)
+    order[cell[known]] = np.arange(len(rows))
+    index = order[cell]
+    return rows[index], columns[index]
+
+
+def extend(image: Float, known: Mask, sigma: float) -> Float:
+    """Continue the known part over the whole frame: smooth tone plus mirrored fine texture.
+
+    The tone is a push-pull fill; detail finer than `sigma` is reflected across the border of the
+    known part, so that grain, hair and cloth run on instead of turning into a blur.
+    """
+    if known.all():
+        return image
+    if not known.any():
+        raise ValueError("nothing is known: there is no texture to continue")
+    tone = push_pull(low_pass(image, known, sigma), known)
+    tone = cv2.GaussianBlur(tone, (0, 0), sigma)
+    detail = image - low_pass(image, known, sigma)
+    height, width = known.shape
+    rows, columns = nearest(known)
+    y = np.clip(2 * rows - np.arange(height)[:, None], 0, height - 1)
+    x = np.clip(2 * columns - np.arange(width)[None, :], 0, width - 1)
+    lost = ~known[y, x]
+    y, x = np.where(lost, rows, y), np.where(lost, columns, x)
+    mirrored = np.where(lost[..., None], 0.0, detail[y, x])
+    return np.where(known[..., None], image, tone + mirrored).astype(np.float32)
+
+
+def to_lab(rgb: Float) -> Float:
+    """Return CIE Lab (L 0..100) of sRGB pixels in 0..255."""
+    clipped = np.clip(rgb, 0, 255).astype(np.float32) / np.float32(255)
+    return np.asarray(cv2.cvtColor(clipped, cv2.COLOR_RGB2LAB))
+
+
+def to_rgb(lab: Float) -> Float:
+    """Return sRGB pixels in 0..255 of CIE Lab ones."""
+    return np.asarray(cv2.cvtColor(lab, cv2.COLOR_LAB2RGB) * np.float32(255))
+
+
+def _moments(lab: Float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return mean and covariance of Lab pixels (N, 3), without their lightest and darkest 4 %."""
+    low, high = np.quantile(lab[:, 0], [0.04, 0.96])
+    kept = lab[(lab[:, 0] >= low) & (lab[:, 0] <= high)].astype(np.float64)
+    return kept.mean(0), np.cov(kept, rowvar=False) + np.diag([2.0, 1.0, 1.0])
+
+
+def colour_transfer(rgb: Float, own: Mask, reference: Float) -> Float:
+    """Return the picture with the colours of `own` pixels moved onto those of `reference`.
+
+    The linear Monge-Kantorovich map between two Gaussians in Lab (Pitié & Kokaram 2007), its
+    stretch held within 0.55..1.8 so that noise is not blown up.
+
+    Args:
+        rgb: (S, S, 3) the picture; the map is applied to all of it.
+        own: the pixels whose colours are matched.
+        reference: (N, 3) sRGB pixels with the wanted colours.
+    """
+    lab = to_lab(rgb)
+    mean, cov = _moments(lab[own])
+    goal_mean, goal_cov = _moments(to_lab(reference[:, None])[:, 0])
+    values, vectors = np.linalg.eigh(cov)
+    root = (vectors * np.sqrt(values)) @ vectors.T
+    inverse = (vectors / np.sqrt(values)) @ vectors.T
+    inner, basis = np.linalg.eigh(root @ goal_cov @ root)
+    matrix = inverse @ (basis * np.sqrt(np.maximum(inner, 1e-9))) @ basis.T @ inverse
+    stretch, axes = np.linalg.eigh((matrix + matrix.T) / 2)
+    matrix = (axes * np.clip(stretch, 0.55, 1.8)) @ axes.T
+    moved = (lab - mean.astype(np.float32)) @ matrix.T.astype(np.float32)
+    return to_rgb((moved + goal_mean.astype(np.float32)).astype(np.float32))
+
+
+def grain_level(image: Float, within: Mask) -> float:
+    """Return the standard deviation of the finest detail (a 1-px high-pass) of flat areas.
+
+    The lower quartile of local deviations is taken, so that edges and hair do not count as grain.
+    """
+    grey = image.mean(2) if image.ndim == 3 else image
+    high = grey - cv2.GaussianBlur(grey, (0, 0), 1.0)
+    local = np.sqrt(cv2.blur(high * high, (7, 7)))[within]
+    return float(np.quantile(local, 0.25)) if local.size else 0.0
+
+
+def grain(shape: tuple[int, int], level: float, seed: int) -> Float:
+    """Return (H, W) float32 of film-like grain whose `grain_level` is `level`."""
+    noise = np.random.default_rng(seed).standard_normal(shape, np.float32)
+    noise = cv2.GaussianBlur(noise, (0, 0), 0.6)
+    measured = float(np.std(noise - cv2.GaussianBlur(noise, (0, 0), 1.0)))
+    return np.asarray(noise * (level / max(measured, 1e-6)), np.float32)

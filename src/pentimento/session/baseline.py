@@ -1,0 +1,320 @@
+"""The non-parametric painter: align, warp, extend, blend. No weights, no training.
+
+What the paper on mask-guided editing contrasts itself with, done carefully. Regions that moved are
+carried by a smooth field between their contours (`ops.regions.register`), what was uncovered is
+continued from what lies around it, another face's features are cloned in by Poisson's equation,
+its hair is matted over the result, and looks are transferred as colour distributions. `paste` is
+the crudest form, for measurements.
+
+Alphabet: S side of the scene's window in pixels.
+"""
+
+from dataclasses import dataclass
+from typing import Final
+
+import cv2
+import numpy as np
+
+from pentimento.ops.blend import clone, colour_transfer, extend, low_pass, nearest, to_lab
+from pentimento.ops.regions import Labels, Mask, grow, register
+from pentimento.ops.warp import Float, flow_warp
+from pentimento.session.scene import FACE, FEATURES, SETTING, VALUE, Donor, Scene
+
+_FIELD_SIDE: Final = 192  # px: registration works no finer than this
+_TYPICAL: Final = {
+    "background": (128, 128, 128), "skin": (200, 150, 130), "nose": (200, 148, 128),
+    "eye_g": (60, 55, 55), "l_eye": (120, 95, 85), "r_eye": (120, 95, 85),
+    "l_brow": (95, 70, 60), "r_brow": (95, 70, 60), "l_ear": (185, 130, 115),
+    "r_ear": (185, 130, 115), "mouth": (95, 40, 40), "u_lip": (165, 90, 90),
+    "l_lip": (185, 105, 105), "hair": (70, 50, 40), "hat": (90, 80, 80), "ear_r": (190, 180, 150),
+    "neck_l": (190, 180, 150), "neck": (185, 135, 118), "cloth": (95, 90, 100),
+}  # fmt: skip
+"""sRGB of a class that neither picture shows; all that a painter without a model can know."""
+
+
+@dataclass(frozen=True)
+class Painted:
+    """A painter's answer in the frame of the crop.
+
+    Attributes:
+        image: (S, S, 3) the new crop, 0..255; equals the source where the scene's weight is 0.
+        keep: (S, S) 1 where the source's own finest detail belongs, 0 where it was replaced.
+    """
+
+    image: Float
+    keep: Float
+
+
+@dataclass(frozen=True)
+class Tone:
+    """A generator's opinion of the low frequencies, in the frame of the crop.
+
+    Attributes:
+        before: (S, S, 3) its reconstruction of the source.
+        after: (S, S, 3) its picture of the edit.
+    """
+
+    before: Float
+    after: Float
+
+
+def paint(scene: Scene, tone: Tone | None = None) -> Painted:
+    """Paint a scene; with a `tone`, new content takes its low frequencies from the generator."""
+    rows, columns = scene.window()
+    if rows.start == rows.stop:
+        return Painted(scene.image, np.ones(scene.labels.shape, np.float32))
+    part = scene.within((rows, columns))
+    if tone is not None:
+        tone = Tone(tone.before[rows, columns], tone.after[rows, columns])
+    new, moved = _Canvas(part, tone).painted()
+    image = scene.image.copy()
+    weight = part.weight[..., None]
+    image[rows, columns] = part.image + weight * (new - part.image)
+    keep = np.ones(scene.labels.shape, np.float32)
+    keep[rows, columns] = 1 - moved
+    return Painted(image, keep)
+
+
+def paste(scene: Scene) -> Painted:
+    """Put donors' pixels where they are wanted, else the nearest pixel of the class: unblended."""
+    image = scene.image.copy()
+    for value in np.unique(scene.target[scene.core]):
+        donor = scene.swaps.get(int(value))
+        image_from = donor.image if donor else scene.image
+        have = (donor.labels if donor else scene.labels) == value
+        want = scene.core & (scene.target == value)
+        if not have.any():
+            image[want] = _TYPICAL[list(VALUE)[int(value)]]
+            continue
+        y, x = nearest(have)
+        image[want] = image_from[y[want], x[want]]
+    for style in {id(s): s for s in scene.styles.values()}.values():
+        inside = np.isin(scene.target, style.classes)
+        image[inside] += style.amount * (style.pixels.mean(0) - image[inside].mean(0))
+    image = np.where(scene.core[..., None], np.clip(image, 0, 255), scene.image)
+    return Painted(image, (~scene.core).astype(np.float32))
+
+
+class _Canvas:
+    """The layers of one painting, from back to front."""
+
+    def __init__(self, scene: Scene, tone: Tone | None) -> None:
+        self.scene = scene
+        self.tone = tone
+        self.unit = scene.unit
+        self.moved = np.zeros(scene.labels.shape, np.bool_)
+        # A hair's edge is matted over what lies beneath, so what lies beneath must be known there.
+        self.hair = scene.target == VALUE["hair"]
+        self.beneath = _without(scene.target, VALUE["hair"]) if self.hair.any() else scene.target
+
+    def painted(self) -> tuple[Float, Float]:
+        """Return the new window (S, S, 3) and how much of it was replaced (S, S)."""
+        scene = self.scene
+        image, labels = self._features_cloned()
+        changed = scene.target != scene.labels
+        self.moved |= changed
+        swapped = np.isin(scene.target, [v for v in scene.swaps if v not in FEATURES])
+        if changed.any() or swapped.any():
+            image = self._layered(image, labels)
+        image = self._restyled(image)
+        moved = cv2.GaussianBlur(self.moved.astype(np.float32), (0, 0), 1.5 * self.unit)
+        return image, np.maximum(moved, self.moved.astype(np.float32))
+
+    def _features_cloned(self) -> tuple[Float, Labels]:
+        """Return image and labels with the donors' eyes, brows, nose and mouth cloned in."""
+        scene = self.scene
+        image, labels = scene.image, scene.labels.copy()
+        groups: dict[int, tuple[Donor, list[int]]] = {}
+        for value, donor in scene.swaps.items():
+            if value in FEATURES:
+                groups.setdefault(id(donor), (donor, []))[1].append(value)
+        for donor, values in groups.values():
+            own, theirs = np.isin(scene.labels, values), donor.mask(values)
+            theirs &= np.isin(scene.labels, FACE)
+            domain = grow(own | theirs, 5 * self.unit) & np.isin(scene.labels, FACE)
+            others = [v for v in FEATURES if v not in values]
+            domain &= ~(np.isin(labels, others) & ~theirs)
+            image = clone(image, donor.image, domain)
+            labels[own] = VALUE["skin"]
+            labels[theirs] = donor.labels[theirs]
+            self.moved |= domain
+        return image, labels
+
+    def _layered(self, image: Float, labels: Labels) -> Float:
+        """Return all classes' contents, composed along the soft edges of the wanted labels."""
+        scene = self.scene
+        total = np.zeros_like(image)
+        share = np.zeros(labels.shape, np.float32)
+        active = scene.weight > 0
+        content = self._face(image, labels)
+        sigma = 0.7 * self.unit
+        for value in np.unique(self.beneath[active]):
+            if value not in FACE:
+                layer = self._object(int(value), image, labels)
+            elif value == VALUE["skin"]:
+                layer = content
+            else:
+                continue  # features lie in the face's own layer
+            member = np.isin(self.beneath, FACE) if value in FACE else self.beneath == value
+            alpha = cv2.GaussianBlur(member.astype(np.float32), (0, 0), sigma)
+            total += alpha[..., None] * layer
+            share += alpha
+        if not (np.unique(self.beneath[active]) == VALUE["skin"]).any():
+            alpha = cv2.GaussianBlur(np.isin(self.beneath, FACE).astype(np.float32), (0, 0), sigma)
+            total += alpha[..., None] * content
+            share += alpha
+        rest = np.where(share[..., None] > 0.02, total / np.maximum(share, 0.02)[..., None], image)
+        if not (self.hair & active).any():
+            return rest
+        hair = self._object(VALUE["hair"], image, labels)
+        alpha = self._matte()[..., None]
+        return np.asarray(rest + alpha * (hair - rest), np.float32)
+
+    def _matte(self) -> Float:
+        """Return the hair's opacity; strands of a donor's hair are found in the donor's picture."""
+        soft = cv2.GaussianBlur(self.hair.astype(np.float32), (0, 0), 1.1 * self.unit)
+        donor = self.scene.swaps.get(VALUE["hair"])
+        if donor is None:
+            return soft
+        guide = donor.image.mean(2) / np.float32(255)
+        fine = guided(guide, self.hair.astype(np.float32), max(2, round(4 * self.unit)), 2e-3)
+        as_shot = grow((donor.labels == VALUE["hair"]) ^ self.hair, 6 * self.unit)
+        return np.where(as_shot, soft, np.clip(1.15 * fine - 0.075, 0, 1)).astype(np.float32)
+
+    def _face(self, image: Float, labels: Labels) -> Float:
+        """Return the layer of the face: skin and features, carried to their new places."""
+        scene = self.scene
+        near = scene.weight > 0
+        shapes = [
+            v
+            for v in FEATURES
+            if ((labels == v) & near).any() or ((scene.target == v) & near).any()
+        ]
+        field = self._field([labels == v for v in shapes], [scene.target == v for v in shapes])
+        here = labels
+        if field is not None:
+            image = flow_warp(image, field)
+            here = flow_warp(labels, field, nearest=True)
+            self.moved |= (np.hypot(field[..., 0], field[..., 1]) > 0.2) & near
+        for value in FACE:
+            want = (self.beneath == value) & near
+            missing = want & (here != value)
+            if not missing.any():
+                continue
+            filled = self._extended(value, image, here == value)
+            soft = cv2.GaussianBlur(missing.astype(np.float32), (0, 0), 0.8 * self.unit)
+            soft = np.maximum(soft, missing)[..., None]
+            image = image + soft * (filled - image)
+        return image
+
+    def _object(self, value: int, image: Float, labels: Labels) -> Float:
+        """Return the layer of hair, hat, glasses, ears, neck, clothes or background."""
+        scene = self.scene
+        donor = scene.swaps.get(value)
+        have = (donor.labels if donor else labels) == value
+        want = self.hair if value == VALUE["hair"] else scene.target == value
+        content = self._toned(donor, value) if donor else image
+        if value not in SETTING:
+            field = self._field([have], [want])
+            if field is not None:
+                content = flow_warp(content, field)
+                have = flow_warp(have.astype(np.uint8), field, nearest=True) > 0
+                length = np.hypot(field[..., 0], field[..., 1])
+                self.moved |= want & (length > 0.2) & (scene.weight > 0)
+        if donor:
+            self.moved |= want
+        return self._extended(value, content, have)
+
+    def _toned(self, donor: Donor, value: int) -> Float:
+        """Return the donor's picture in the light of the scene, judged by the two skins."""
+        own = np.isin(self.scene.labels, (VALUE["skin"], VALUE["nose"]))
+        theirs = donor.mask((VALUE["skin"], VALUE["nose"]))
+        if own.sum() < 50 or theirs.sum() < 50:
+            return donor.image
+        if value in (VALUE["l_ear"], VALUE["r_ear"], VALUE["neck"]):
+            return colour_transfer(donor.image, theirs, self.scene.image[own])
+        light = [
+            float(np.median(to_lab(picture)[mask][:, 0]))
+            for picture, mask in ((self.scene.image, own), (donor.image, theirs))
+        ]
+        gain = np.clip(light[0] / max(light[1], 1.0), 0.75, 1.3)
+        return np.asarray(np.clip(donor.image * gain, 0, 255), np.float32)
+
+    def _extended(self, value: int, image: Float, known: Mask) -> Float:
+        """Return the class continued over the frame, free of the halo of what it borders on."""
+        rim = 2.0 if value in SETTING else 1.0
+        sure = cv2.erode(known.astype(np.uint8), _disc(rim * self.unit), borderValue=1) > 0
+        sure = sure if sure.sum() >= 0.2 * known.sum() else known
+        new = (self.scene.target == value) & (self.scene.weight > 0) & ~known
+        if sure.sum() < 12:
+            colour = np.array(_TYPICAL[list(VALUE)[value]], np.float32)
+            filled = np.broadcast_to(colour, image.shape).astype(np.float32)
+        else:
+            filled = extend(image, sure, 3 * self.unit)
+        return self._told(filled, new) if self.tone is not None and new.any() else filled
+
+    def _told(self, filled: Float, new: Mask) -> Float:
+        """Return the content with the generator's low frequencies where it is new."""
+        assert self.tone is not None
+        sigma = 4 * self.unit
+        wide = grow(new, 2 * self.unit)
+        wanted = low_pass(self.tone.after, wide, sigma)
+        shift = np.where(wide[..., None], wanted - low_pass(filled, wide, sigma), 0)
+        return np.asarray(filled + shift, np.float32)
+
+    def _field(self, have: list[Mask], want: list[Mask]) -> Float | None:
+        """Return the field that carries the shapes to where they are wanted, None if they rest."""
+        weight = self.scene.weight
+        pairs = [(a, b) for a, b in zip(have, want, strict=True) if a.any() and b.any()]
+        differs = any(((a ^ b) & (weight > 0)).any() for a, b in pairs)
+        if not differs:
+            return None
+        side = weight.shape[0]
+        small = min(side, _FIELD_SIDE)
+        shrunk = [[_shrunk(mask, small) for mask in masks] for masks in zip(*pairs, strict=True)]
+        support = cv2.resize(weight, (small, small), interpolation=cv2.INTER_AREA)
+        return register(shrunk[0], shrunk[1], np.asarray(support), side)
+
+    def _restyled(self, image: Float) -> Float:
+        """Return the picture with the looks that were asked for."""
+        styles = {id(style): style for style in self.scene.styles.values()}
+        for style in styles.values():
+            inside = np.isin(self.scene.target, style.classes)
+            if inside.sum() < 12 or len(style.pixels) < 12:
+                continue
+            soft = cv2.GaussianBlur(inside.astype(np.float32), (0, 0), 1.2 * self.unit)
+            new = colour_transfer(image, inside, style.pixels)
+            image = image + (style.amount * soft)[..., None] * (new - image)
+        return np.asarray(image, np.float32)
+
+
+def guided(guide: Float, mask: Float, radius: int, eps: float) -> Float:
+    """Return the mask with its edges moved onto the guide's (He 2010, grey guide in 0..1)."""
+    box = (2 * radius + 1, 2 * radius + 1)
+
+    def mean(a: Float) -> Float:
+        return np.asarray(cv2.blur(a, box), np.float32)
+
+    m_guide, m_mask = mean(guide), mean(mask)
+    slope = (mean(guide * mask) - m_guide * m_mask) / (mean(guide * guide) - m_guide**2 + eps)
+    offset = m_mask - slope * m_guide
+    return np.clip(mean(slope) * guide + mean(offset), 0, 1)
+
+
+def _without(labels: Labels, value: int) -> Labels:
+    """Return the labels with one class replaced by the nearest other one."""
+    known = labels != value
+    if not known.any():
+        return labels
+    y, x = nearest(known)
+    return labels[y, x]
+
+
+def _shrunk(mask: Mask, side: int) -> Mask:
+    small = cv2.resize(mask.astype(np.float32), (side, side), interpolation=cv2.INTER_AREA)
+    return np.asarray(small >= 0.5)
+
+
+def _disc(radius: float) -> Labels:
+    size = 2 * max(1, round(radius)) + 1
+    return np.asarray(cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (size, size)), np.uint8)

@@ -1,0 +1,312 @@
+"""The editor: sees each picture once, then renders any number of documents.
+
+`render` is: find and parse the face (cached) → lay the commands on the parse (`session.scene`) →
+paint (`session.baseline`, `session.repaint`) → bring the result back into the photo. Pixels of the
+photo outside the blend band keep their bytes.
+"""
+
+import hashlib
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final, Literal, get_args
+
+import numpy as np
+
+from pentimento.errors import PentimentoError
+from pentimento.files.compose import composite, to_rgb8
+from pentimento.files.masks import open_mask, save_mask
+from pentimento.files.pictures import open_picture, save_picture
+from pentimento.ops.blend import grain, grain_level
+from pentimento.ops.regions import Labels
+from pentimento.ops.warp import Float, bounds, put
+from pentimento.session import repaint
+from pentimento.session.baseline import Painted, paint, paste
+from pentimento.session.document import Document, Reshape, Restyle, Swap
+from pentimento.session.faces import Parser, Where
+from pentimento.session.repaint import Portrait
+from pentimento.session.scene import Donor, Scene, SceneBuilder, fitted
+from pentimento.session.view import View, place, see
+from pentimento.structures import LabelMap, Picture
+
+PainterName = Literal["generator", "baseline", "paste"]
+_SIDES: Final = (256, 1024)
+"""Smallest and largest side, in pixels, of the crop that is painted in."""
+
+
+@dataclass
+class Assets:
+    """Pictures and masks by name; an unknown name is a path, read once.
+
+    Attributes:
+        pictures: name → picture.
+        masks: name → label map.
+    """
+
+    pictures: dict[str, Picture] = field(default_factory=dict)
+    masks: dict[str, LabelMap] = field(default_factory=dict)
+
+    def picture(self, name: str) -> Picture:
+        """Return a picture, reading it on first use."""
+        if name not in self.pictures:
+            self.pictures[name] = open_picture(name)
+        return self.pictures[name]
+
+    def mask(self, name: str) -> LabelMap:
+        """Return a mask, reading it on first use."""
+        if name not in self.masks:
+            self.masks[name] = open_mask(name)
+        return self.masks[name]
+
+    def keep(self, thing: Picture | LabelMap | str | Path) -> str:
+        """Return the name under which a thing is found again; a path is its own name."""
+        if isinstance(thing, (str, Path)):
+            return str(thing)
+        if isinstance(thing, Picture):
+            name = f"{thing.name}#{_digest(thing.pixels)}"
+            self.pictures[name] = thing
+        else:
+            name = f"mask#{_digest(thing.values)}"
+            self.masks[name] = thing
+        return name
+
+
+def _digest(array: np.ndarray) -> str:  # type: ignore[type-arg]  # any pixels
+    return hashlib.sha256(np.ascontiguousarray(array)).hexdigest()[:16]
+
+
+@dataclass(frozen=True)
+class Result:
+    """A rendered edit.
+
+    Attributes:
+        picture: the edited picture; the very source object if nothing changed.
+        mask: the photo-sized label map after the edit.
+        weight: (H, W) float32, how much each pixel was repainted; 0 means byte-equal.
+        timings: stage → seconds.
+        notices: what the person should know.
+        document: what was rendered.
+        painter: who painted.
+        side: side of the face's square in photo pixels.
+    """
+
+    picture: Picture
+    mask: LabelMap
+    weight: Float
+    timings: Mapping[str, float]
+    notices: tuple[str, ...]
+    document: Document
+    painter: PainterName
+    side: float
+
+    def save(self, path: str | Path) -> None:
+        """Save the picture; bytes outside the edit survive where the format allows it.
+
+        Raises:
+            PictureError: it cannot be written; what was at `path` is unchanged.
+        """
+        photo = Path(self.document.photo)
+        save_picture(self.picture, path, source=photo if photo.is_file() else None)
+
+    def save_mask(self, path: str | Path) -> None:
+        """Save the label map after the edit as indexed PNG."""
+        save_mask(self.mask, path)
+
+
+class Editor:
+    """Models and the views they have computed.
+
+    Attributes:
+        parser: sees faces.
+        portrait: repaints them, or None while there is no generator.
+    """
+
+    def __init__(self, parser: Parser, portrait: Portrait | None = None) -> None:
+        """Take the models; nothing is computed yet."""
+        self.parser = parser
+        self.portrait = portrait
+        self.assets = Assets()
+        self._views: dict[tuple[str, Where], View] = {}
+        self._codes = repaint.Cache()
+
+    def view(self, name: str, where: Where = Where()) -> View:
+        """Return the parsed face of a picture, computing it on first use.
+
+        Raises:
+            PictureError: the picture cannot be read.
+            FaceError: there is no such face.
+        """
+        key = (name, where)
+        if key not in self._views:
+            picture = self.assets.picture(name)
+            self._views[key] = see(picture, to_rgb8(picture), self.parser, where)
+        return self._views[key]
+
+    def render(
+        self,
+        document: Document,
+        painter: PainterName = "generator",
+        note: Callable[[str], None] = lambda stage: None,
+    ) -> Result:
+        """Render a document.
+
+        Args:
+            document: the edit.
+            painter: `generator`, or without a model `baseline` or `paste`.
+            note: called with the name of each stage as it starts.
+
+        Raises:
+            PentimentoError: a file, face or mask is not as needed; the message says what to do.
+        """
+        if painter not in get_args(PainterName):
+            raise PentimentoError(
+                f"no painter is called {painter!r}; there are {', '.join(get_args(PainterName))}"
+            )
+        notices: list[str] = []
+        timings: dict[str, float] = {}
+
+        @contextmanager
+        def stage(name: str) -> Iterator[None]:
+            note(name)
+            start = time.perf_counter()
+            yield
+            timings[name] = timings.get(name, 0.0) + time.perf_counter() - start
+
+        with stage("open"):
+            names = [document.photo]
+            names += [c.other for c in document.commands if isinstance(c, Swap)]
+            names += [c.reference for c in document.commands if isinstance(c, Restyle)]
+            for name in dict.fromkeys(names):
+                self.assets.picture(name)
+            for command in document.commands:
+                if isinstance(command, Reshape):
+                    self.assets.mask(command.mask)
+        with stage("see"):
+            view = self.view(document.photo, document.where)
+            for command in document.commands:
+                if isinstance(command, Swap):
+                    self.view(command.other, command.where)
+                elif isinstance(command, Restyle):
+                    self.view(command.reference, command.where)
+        with stage("plan"):
+            side = int(np.clip(8 * round(view.face.side / 8), *_SIDES))
+            scene = self._scene(document, view, side, notices)
+        if painter == "generator" and self.portrait is None:
+            painter = "baseline"
+            notices.append(
+                "no portrait weights are bundled yet: painted by the non-parametric baseline. "
+                "Name a trained model with --model to use the generator."
+            )
+        with stage("paint"):
+            painted = self._paint(document, scene, view, painter)
+        with stage("compose"):
+            picture, weight = _composed(painted, scene, view)
+            mask = _edited_mask(scene, view)
+        return Result(
+            picture, mask, weight, timings, tuple(notices), document, painter, view.face.side
+        )
+
+    def _scene(self, document: Document, view: View, side: int, notices: list[str]) -> Scene:
+        labels = view.labels(side)
+        builder = SceneBuilder(view.crop(side), labels)
+        donors: dict[tuple[str, Where], Donor] = {}
+
+        def donor(name: str, where: Where) -> Donor:
+            key = (name, where)
+            if key not in donors:
+                other = self.view(name, where)
+                donors[key] = fitted(
+                    other.crop(side), other.labels(side), labels, other.picture.name
+                )
+            return donors[key]
+
+        for command in document.commands:
+            if isinstance(command, Swap):
+                builder.swap(command.region, donor(command.other, command.where))
+            elif isinstance(command, Restyle):
+                found = donor(command.reference, command.where)
+                builder.restyle(command.region, found, command.amount)
+        for command in document.commands:
+            if isinstance(command, Reshape):
+                wanted, changed, outside = view.edited(
+                    self.assets.mask(command.mask), command.mask, side
+                )
+                if outside:
+                    notices.append(
+                        f"{outside} changed pixels of {command.mask} lie outside the face's "
+                        "square and were left alone"
+                    )
+                builder.reshape(wanted, changed)
+        return builder.build()
+
+    def _paint(self, document: Document, scene: Scene, view: View, painter: PainterName) -> Painted:
+        if painter == "paste":
+            return paste(scene)
+        if painter == "baseline" or self.portrait is None or not scene.core.any():
+            return paint(scene)
+        donors = {
+            (command.other if isinstance(command, Swap) else command.reference, command.where): (
+                self.view(
+                    command.other if isinstance(command, Swap) else command.reference,
+                    command.where,
+                )
+            )
+            for command in document.commands
+            if not isinstance(command, Reshape)
+        }
+        return repaint.paint(scene, view, document, donors, self.portrait, self._codes)
+
+
+def _composed(painted: Painted, scene: Scene, view: View) -> tuple[Picture, Float]:
+    """Return the photo with the painting in it, and the weight of every pixel (H, W)."""
+    weight = np.zeros(view.rgb.shape[:2], np.float32)
+    colours, share, (left, top, right, bottom) = place(
+        painted.image, scene.image, painted.keep, scene.weight, view
+    )
+    if not share.any():
+        return view.picture, weight
+    window = (slice(top, bottom), slice(left, right))
+    replaced = np.clip(
+        1
+        - put(painted.keep, view.face.matrix(scene.side), (left, top, right, bottom), linear=True),
+        0,
+        1,
+    )
+    inside = (share > 0.5) & (replaced > 0.5)
+    under = view.rgb[window].astype(np.float32)
+    if inside.any():  # the photo's grain goes on where the painting is smoother than the photo
+        around = (share < 0.02) | (replaced < 0.1)
+        have, want = grain_level(colours, inside), grain_level(under, around)
+        missing = float(np.sqrt(max(0.0, want**2 - have**2)))
+        if missing > 0.2:
+            colours = colours + (replaced * grain(share.shape, missing, seed=0))[..., None]
+    weight[window] = share
+    full = np.zeros((*weight.shape, 3), np.float32)
+    full[window] = np.clip(colours, 0, 255)
+    picture = composite(view.picture, full, weight)
+    if np.array_equal(picture.pixels, view.picture.pixels):
+        return view.picture, weight
+    return picture, weight
+
+
+def _edited_mask(scene: Scene, view: View) -> LabelMap:
+    """Return the photo-sized label map after the edit."""
+    changed = scene.target != scene.labels
+    if not changed.any():
+        return view.label_map
+    values: Labels = view.label_map.values.copy()
+    height, width = values.shape
+    matrix = view.face.matrix(scene.side)
+    box = bounds(matrix, scene.side, height, width)
+    left, top, right, bottom = box
+    best = put((~changed).astype(np.float32), matrix, box, linear=True)
+    part = values[top:bottom, left:right]
+    for value in np.unique(scene.target[changed]):
+        cover = put(
+            (changed & (scene.target == value)).astype(np.float32), matrix, box, linear=True
+        )
+        wins = cover > best
+        best[wins], part[wins] = cover[wins], value
+    return LabelMap(values)
