@@ -102,7 +102,8 @@ def put(crop: Float, matrix: Matrix, box: tuple[int, int, int, int], linear: boo
     left, top, right, bottom = box
     factor = 1 / scale_of(matrix)
     if factor > 1.25:  # the crop is finer than the picture: filter, then sample
-        crop = cv2.GaussianBlur(crop, (0, 0), 0.45 * math.sqrt(factor**2 - 1))
+        sigma = 0.45 * math.sqrt(factor**2 - 1)
+        crop = np.asarray(cv2.GaussianBlur(crop, (0, 0), sigma), np.float32)
     shift = np.array([[1.0, 0.0, -left], [0.0, 1.0, -top], [0.0, 0.0, 1.0]])
     there = (shift @ np.vstack([matrix, [0.0, 0.0, 1.0]]))[:2]
     return np.asarray(

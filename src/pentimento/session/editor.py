@@ -11,9 +11,10 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final, Literal, get_args
+from typing import Any, Final, Literal, get_args
 
 import numpy as np
+from numpy.typing import NDArray
 
 from pentimento.errors import PentimentoError
 from pentimento.files.compose import composite, to_rgb8
@@ -25,7 +26,7 @@ from pentimento.ops.warp import Float, bounds, put
 from pentimento.session import repaint
 from pentimento.session.baseline import Painted, paint, paste
 from pentimento.session.document import Document, Reshape, Restyle, Swap
-from pentimento.session.faces import Parser, Where
+from pentimento.session.faces import LARGEST, Parser, Where
 from pentimento.session.repaint import Portrait
 from pentimento.session.scene import Donor, Scene, SceneBuilder, fitted
 from pentimento.session.view import View, place, see
@@ -73,8 +74,8 @@ class Assets:
         return name
 
 
-def _digest(array: np.ndarray) -> str:  # type: ignore[type-arg]  # any pixels
-    return hashlib.sha256(np.ascontiguousarray(array)).hexdigest()[:16]
+def _digest(array: NDArray[Any]) -> str:
+    return hashlib.sha256(np.ascontiguousarray(array).data).hexdigest()[:16]
 
 
 @dataclass(frozen=True)
@@ -100,6 +101,20 @@ class Result:
     document: Document
     painter: PainterName
     side: float
+
+    @property
+    def painted(self) -> int:
+        """Number of pixels that may differ from the source."""
+        return int(np.count_nonzero(self.weight))
+
+    @property
+    def box(self) -> tuple[int, int, int, int] | None:
+        """(left, top, right, bottom) around those pixels, None if there are none."""
+        rows = np.flatnonzero(self.weight.any(axis=1))
+        columns = np.flatnonzero(self.weight.any(axis=0))
+        if not len(rows):
+            return None
+        return int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1
 
     def save(self, path: str | Path) -> None:
         """Save the picture; bytes outside the edit survive where the format allows it.
@@ -131,7 +146,7 @@ class Editor:
         self._views: dict[tuple[str, Where], View] = {}
         self._codes = repaint.Cache()
 
-    def view(self, name: str, where: Where = Where()) -> View:
+    def view(self, name: str, where: Where = LARGEST) -> View:
         """Return the parsed face of a picture, computing it on first use.
 
         Raises:

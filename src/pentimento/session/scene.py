@@ -29,6 +29,10 @@ BAND: Final = 0.03
 """Width of the blend band as a share of the aligned crop's side (8 pixels of 256)."""
 
 
+HALO: Final = 3.0
+"""Units around removed hair in which skin and background still carry its shade."""
+
+
 @dataclass(frozen=True)
 class Donor:
     """Another face, already fitted into the frame of the one that is edited.
@@ -152,7 +156,7 @@ def fitted(image: Float, labels: Labels, own: Labels, name: str) -> Donor:
 
 
 def _proportions(labels: Labels) -> tuple[float, float, float, float] | None:
-    """Return the face's middle x, its width at the cheeks, the eye line's y and its height below."""
+    """Return the face's middle x, its cheek width, the eye line's y and the height below it."""
     eyes = np.nonzero(np.isin(labels, (VALUE["l_eye"], VALUE["r_eye"], VALUE["eye_g"])))[0]
     lips = np.nonzero(np.isin(labels, LIPS))[0]
     face = np.isin(labels, (*FACE, VALUE["eye_g"]))
@@ -267,6 +271,7 @@ class SceneBuilder:
         changed = draft.target != draft.labels
         core = changed | draft.touched
         core |= _interior(draft.labels, draft.target, changed, unit)
+        core |= grow(vacated(draft.labels, draft.target), HALO * unit)
         styled = np.isin(draft.target, [v for v, s in draft.styles.items() if s.amount > 0])
         core |= styled
         weight = falloff(core, BAND * draft.labels.shape[0]) * _frame(draft.labels.shape[0])
@@ -280,6 +285,12 @@ class SceneBuilder:
             weight,
             unit,
         )
+
+
+def vacated(labels: Labels, target: Labels) -> Mask:
+    """Return where something that lay in front of face and setting was taken away."""
+    front = ("hair", "hat", "eye_g")
+    return np.asarray(np.isin(labels, [VALUE[name] for name in front]) & (labels != target))
 
 
 def _parts(classes: tuple[int, ...]) -> list[tuple[int, ...]]:
