@@ -26,7 +26,17 @@ from pentimento.ops.blend import (
 )
 from pentimento.ops.regions import Labels, Mask, grow, register
 from pentimento.ops.warp import Float, flow_warp
-from pentimento.session.scene import FACE, FEATURES, HALO, SETTING, VALUE, Donor, Scene, vacated
+from pentimento.session.scene import (
+    FACE,
+    FEATURES,
+    HALO,
+    PAINTED,
+    SETTING,
+    VALUE,
+    Donor,
+    Scene,
+    vacated,
+)
 
 _FIELD_SIDE: Final = 192  # px: registration works no finer than this
 _TYPICAL: Final = {
@@ -55,15 +65,15 @@ class Painted:
 
 @dataclass(frozen=True)
 class Tone:
-    """A generator's opinion of the low frequencies, in the frame of the crop.
+    """A generator's opinion, in the frame of the crop (`session.repaint`).
 
     Attributes:
-        before: (S, S, 3) its reconstruction of the source.
-        after: (S, S, 3) its picture of the edit.
+        after: (S, S, 3) its picture of the edit, freed of the error it makes on the source.
+        change: (S, S, 3) what the edit changed in its pictures, smoothed.
     """
 
-    before: Float
     after: Float
+    change: Float
 
 
 def paint(scene: Scene, tone: Tone | None = None) -> Painted:
@@ -73,7 +83,7 @@ def paint(scene: Scene, tone: Tone | None = None) -> Painted:
         return Painted(scene.image, np.ones(scene.labels.shape, np.float32))
     part = scene.within((rows, columns))
     if tone is not None:
-        tone = Tone(tone.before[rows, columns], tone.after[rows, columns])
+        tone = Tone(tone.after[rows, columns], tone.change[rows, columns])
     new, moved = _Canvas(part, tone).painted()
     image = scene.image.copy()
     weight = part.weight[..., None]
@@ -262,6 +272,8 @@ class _Canvas:
         sure = sure if sure.sum() >= 0.2 * known.sum() else known
         new = (self.scene.target == value) & (self.scene.weight > 0) & ~known
         if sure.sum() < 12:
+            if self.tone is not None and value in PAINTED:
+                return self.tone.after
             colour = np.array(_TYPICAL[list(VALUE)[value]], np.float32)
             filled = np.broadcast_to(colour, image.shape).astype(np.float32)
         elif (need & ~sure).any():
@@ -271,14 +283,15 @@ class _Canvas:
             filled[box] = extend(image[box], sure[box], 3 * self.unit)
         else:
             filled = image
-        return self._told(filled, new) if self.tone is not None and new.any() else filled
+        if self.tone is not None and value in PAINTED and new.any():
+            return self._told(filled, new, self.tone)
+        return filled
 
-    def _told(self, filled: Float, new: Mask) -> Float:
+    def _told(self, filled: Float, new: Mask, tone: Tone) -> Float:
         """Return the content with the generator's low frequencies where it is new."""
-        assert self.tone is not None
         sigma = 4 * self.unit
         wide = grow(new, 2 * self.unit)
-        wanted = low_pass(self.tone.after, wide, sigma)
+        wanted = low_pass(tone.after, wide, sigma)
         shift = np.where(wide[..., None], wanted - low_pass(filled, wide, sigma), 0)
         return np.asarray(filled + shift, np.float32)
 
@@ -302,9 +315,12 @@ class _Canvas:
             inside = np.isin(self.scene.target, style.classes)
             if inside.sum() < 12 or len(style.pixels) < 12:
                 continue
-            soft = cv2.GaussianBlur(inside.astype(np.float32), (0, 0), 1.2 * self.unit)
+            soft = cv2.GaussianBlur(inside.astype(np.float32), (0, 0), 1.2 * self.unit)[..., None]
+            if self.tone is not None and set(style.classes) & set(PAINTED):
+                image = image + soft * self.tone.change
+                continue
             new = colour_transfer(image, inside, style.pixels)
-            image = image + (style.amount * soft)[..., None] * (new - image)
+            image = image + style.amount * soft * (new - image)
         return np.asarray(image, np.float32)
 
 

@@ -23,11 +23,10 @@ from pentimento.files.pictures import open_picture, save_picture
 from pentimento.ops.blend import grain, grain_level
 from pentimento.ops.regions import Labels
 from pentimento.ops.warp import Float, bounds, put
-from pentimento.session import repaint
 from pentimento.session.baseline import Painted, paint, paste
 from pentimento.session.document import Document, Reshape, Restyle, Swap
 from pentimento.session.faces import LARGEST, Parser, Where
-from pentimento.session.repaint import Portrait
+from pentimento.session.repaint import Portrait, Studio
 from pentimento.session.scene import Donor, Scene, SceneBuilder, fitted
 from pentimento.session.view import View, place, see
 from pentimento.structures import LabelMap, Picture
@@ -144,7 +143,7 @@ class Editor:
         self.portrait = portrait
         self.assets = Assets()
         self._views: dict[tuple[str, Where], View] = {}
-        self._codes = repaint.Cache()
+        self._studio = Studio(portrait) if portrait is not None else None
 
     def view(self, name: str, where: Where = LARGEST) -> View:
         """Return the parsed face of a picture, computing it on first use.
@@ -208,7 +207,7 @@ class Editor:
         with stage("plan"):
             side = int(np.clip(8 * round(view.face.side / 8), *_SIDES))
             scene = self._scene(document, view, side, notices)
-        if painter == "generator" and self.portrait is None:
+        if painter == "generator" and self._studio is None:
             painter = "baseline"
             notices.append(
                 "no portrait weights are bundled yet: painted by the non-parametric baseline. "
@@ -259,19 +258,9 @@ class Editor:
     def _paint(self, document: Document, scene: Scene, view: View, painter: PainterName) -> Painted:
         if painter == "paste":
             return paste(scene)
-        if painter == "baseline" or self.portrait is None or not scene.core.any():
+        if painter == "baseline" or self._studio is None or not scene.core.any():
             return paint(scene)
-        donors = {
-            (command.other if isinstance(command, Swap) else command.reference, command.where): (
-                self.view(
-                    command.other if isinstance(command, Swap) else command.reference,
-                    command.where,
-                )
-            )
-            for command in document.commands
-            if not isinstance(command, Reshape)
-        }
-        return repaint.paint(scene, view, document, donors, self.portrait, self._codes)
+        return self._studio.paint(scene, view, document, self._views)
 
 
 def _composed(painted: Painted, scene: Scene, view: View) -> tuple[Picture, Float]:

@@ -25,6 +25,9 @@ LIPS: Final = tuple(VALUE[n] for n in ("mouth", "u_lip", "l_lip"))
 SETTING: Final = tuple(VALUE[n] for n in ("background", "skin", "neck"))
 """Classes that other things lie on: they are uncovered and filled, never moved about."""
 
+PAINTED: Final = (*FACE, VALUE["hair"])
+"""Classes that a portrait generator paints; everything else it copies from the picture."""
+
 BAND: Final = 0.03
 """Width of the blend band as a share of the aligned crop's side (8 pixels of 256)."""
 
