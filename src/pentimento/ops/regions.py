@@ -17,10 +17,14 @@ Mask = NDArray[np.bool_]
 
 
 def signed_distance(mask: Mask) -> Float:
-    """Return (S, S) distances to the mask's border in pixels, positive inside."""
+    """Return (S, S) distances to the mask's border in pixels, positive inside.
+
+    A mask without a border is as far from it as the map is long.
+    """
+    limit = float(sum(mask.shape))
     inside = cv2.distanceTransform(mask.astype(np.uint8), cv2.DIST_L2, 5)
     outside = cv2.distanceTransform((~mask).astype(np.uint8), cv2.DIST_L2, 5)
-    return np.asarray(inside - outside, np.float32)
+    return np.asarray(np.minimum(inside, limit) - np.minimum(outside, limit), np.float32)
 
 
 def grow(mask: Mask, radius: float) -> Mask:

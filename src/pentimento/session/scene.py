@@ -13,7 +13,7 @@ import numpy as np
 
 from pentimento.errors import FaceError
 from pentimento.labels import CELEBAMASK19, REGIONS
-from pentimento.ops.regions import Labels, Mask, falloff, grow
+from pentimento.ops.regions import Labels, Mask, falloff, grow, signed_distance
 from pentimento.ops.warp import Float
 
 VALUE: Final = {name: value for value, name in enumerate(CELEBAMASK19.classes)}
@@ -342,7 +342,7 @@ def _interior(labels: Labels, target: Labels, changed: Mask, unit: float) -> Mas
     concerned = set(np.unique(labels[changed])) | set(np.unique(target[changed]))
     for value in concerned - set(SETTING):
         edge = changed & ((labels == value) | (target == value))
-        depth = float(cv2.distanceTransform(edge.astype(np.uint8), cv2.DIST_L2, 5).max())
+        depth = min(float(signed_distance(edge).max()), float(len(edge)))
         reach = grow(edge, 2.5 * depth + 4 * unit)
         inside |= reach & (labels == value) & (target == value)
     return inside
