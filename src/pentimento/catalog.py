@@ -34,7 +34,13 @@ class Row:
         return getattr(self.module(), self.target.partition(":")[2])
 
 
-CATALOG: Final[dict[str, Row]] = {}
+CATALOG: Final[dict[str, Row]] = {
+    "face_parsing": Row(
+        "perceive.face_parsing:FaceParsing",
+        "perceive",
+        "19 parts of an aligned face (U-Net, BiSeNet)",
+    ),
+}
 
 
 def row(name: str) -> Row:

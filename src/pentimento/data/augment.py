@@ -36,7 +36,7 @@ def augment(sample: FaceSample, rng: Rng) -> FaceSample:
     """Return a random variation of a face, for training."""
     if rng.random() < 0.5:
         sample = mirror(sample)
-    if rng.random() < 0.35:
+    if rng.random() < 0.5:
         sample = new_background(sample, rng)
     if rng.random() < 0.4:
         sample = recolour(sample, rng)
@@ -57,7 +57,7 @@ def mirror(sample: FaceSample) -> FaceSample:
 
 
 def move(sample: FaceSample, rng: Rng) -> FaceSample:
-    """Rotate, scale, stretch and shift; what comes in from outside has no label."""
+    """Rotate, scale, stretch and shift; what comes in from outside is unknown or a flat frame."""
     size = sample.labels.shape[0]
     angle = np.deg2rad(rng.normal(0, 10))
     scale = np.exp(rng.normal(0, 0.16))
@@ -68,8 +68,15 @@ def move(sample: FaceSample, rng: Rng) -> FaceSample:
     middle = np.full(2, (size - 1) / 2)
     shift = middle - linear @ middle + rng.normal(0, 0.05, 2) * size
     matrix = np.column_stack([linear, shift])
+    framed = rng.random() < 0.3
+    frame = rng.choice([(0, 0, 0), (255, 255, 255), rng.integers(0, 256, 3)])
     image = cv2.warpAffine(
-        sample.image, matrix, (size, size), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT
+        sample.image,
+        matrix,
+        (size, size),
+        flags=cv2.INTER_LINEAR,
+        borderMode=cv2.BORDER_CONSTANT if framed else cv2.BORDER_REFLECT,
+        borderValue=tuple(float(c) for c in frame),
     )
     labels = cv2.warpAffine(
         sample.labels,
@@ -77,7 +84,7 @@ def move(sample: FaceSample, rng: Rng) -> FaceSample:
         (size, size),
         flags=cv2.INTER_NEAREST,
         borderMode=cv2.BORDER_CONSTANT,
-        borderValue=(IGNORE,),
+        borderValue=(0 if framed else IGNORE,),
     )
     return FaceSample(_u8(image), _u8(labels), sample.person)
 
@@ -140,9 +147,9 @@ def photograph(sample: FaceSample, rng: Rng) -> FaceSample:
         image = image + rng.normal(0, rng.uniform(1, 10), image.shape).astype(np.float32)
     pixels = _u8(image)
     if rng.random() < 0.4:
-        quality = int(rng.integers(25, 95))
-        coded = cv2.imencode(".jpg", pixels[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])[1]
-        pixels = _u8(cv2.imdecode(coded, cv2.IMREAD_COLOR)[..., ::-1])
+        quality = int(rng.integers(25, 95))  # which channel is called red does not matter here
+        coded = cv2.imencode(".jpg", pixels, [cv2.IMWRITE_JPEG_QUALITY, quality])[1]
+        pixels = _u8(cv2.imdecode(coded, cv2.IMREAD_COLOR))
     return FaceSample(pixels, sample.labels, sample.person)
 
 
@@ -160,7 +167,7 @@ def _tone(image: NDArray[np.uint8], rng: Rng) -> NDArray[np.float32]:
 
 def _texture(size: int, rng: Rng) -> NDArray[np.float32]:
     """Return (size, size, 3) in [0, 255]: noise of several scales with flat shapes upon it."""
-    field = np.zeros((size, size, 3), np.float32) + rng.uniform(0, 255, 3)
+    field = np.zeros((size, size, 3), np.float32) + rng.uniform(0, 255) * rng.uniform(0.5, 1, 3)
     for cells in (2, 5, 12, 40):
         noise = rng.normal(0, rng.uniform(0, 45), (cells, cells, 3)).astype(np.float32)
         if rng.random() < 0.5:

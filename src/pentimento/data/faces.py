@@ -26,7 +26,7 @@ import re
 import tempfile
 import zlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cache, partial
 from hashlib import sha256
 from itertools import pairwise
@@ -40,6 +40,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from pentimento.errors import DataError
 from pentimento.labels import CELEBAMASK19, HELEN11, IGNORE, remap_table
+from pentimento.ops.align import crop_to_picture, ffhq_quad
 
 PICTURES: Final = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff")
 VALIDATION_SHARE: Final = 0.1
@@ -148,6 +149,46 @@ def resize_labels(labels: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
     return _u8(cv2.resize(labels, (size, size), interpolation=cv2.INTER_NEAREST_EXACT))
 
 
+def aligned(
+    image: NDArray[np.uint8],
+    labels: NDArray[np.uint8],
+    points: NDArray[np.float64],
+    person: str,
+    size: int,
+) -> FaceSample:
+    """Cut the aligned square out of a photo and its label map.
+
+    Args:
+        image: (H, W, 3) uint8.
+        labels: (H, W) uint8; outside of the photo the sample's labels are `IGNORE`.
+        points: (3, 2) image-left eye, image-right eye, mouth, in pixels.
+        person: who it is.
+        size: side of the sample.
+    """
+    matrix = crop_to_picture(ffhq_quad(*points), size)
+    zoom = float(np.hypot(*matrix[:, 0]))
+    if zoom > 1:  # soften before shrinking, so that the crop does not alias
+        image = _u8(cv2.GaussianBlur(image, (0, 0), 0.4 * zoom))
+    # OpenCV counts pixel centres from 0; the frame of `ops.align` has them at halves.
+    matrix[:, 2] += matrix[:, :2].sum(1) / 2 - 0.5
+    crop = cv2.warpAffine(
+        image,
+        matrix,
+        (size, size),
+        flags=cv2.WARP_INVERSE_MAP | cv2.INTER_LINEAR,
+        borderMode=cv2.BORDER_REFLECT,
+    )
+    truth = cv2.warpAffine(
+        labels,
+        matrix,
+        (size, size),
+        flags=cv2.WARP_INVERSE_MAP | cv2.INTER_NEAREST,
+        borderMode=cv2.BORDER_CONSTANT,
+        borderValue=(IGNORE,),
+    )
+    return FaceSample(_u8(crop), _u8(truth), person)
+
+
 def read_rgb(path: Path) -> NDArray[np.uint8]:
     """Return (H, W, 3) uint8 of a training picture, upright; DataError if it cannot be decoded."""
     try:
@@ -202,7 +243,7 @@ def _open_source(source: str, split: Literal["train", "val"]) -> list[Face]:
 
 def _folder(name: str) -> Path:
     folder = Path(name).expanduser()
-    if not folder.is_dir():
+    if not name or not folder.is_dir():
         raise DataError(
             f"{name or 'an empty name'}: no such folder; expected `world`, a data folder, "
             "`london:DIR` or `npr:DIR`"
@@ -213,7 +254,7 @@ def _folder(name: str) -> Path:
 def _side(faces: list[Face], split: Literal["train", "val"], source: str) -> list[Face]:
     """Keep one side; where the hash leaves a side empty, its nearest person crosses over."""
     people = {face.person: face.split or split_of(face.person) for face in faces}
-    if len(people) > 1 and len(set(people.values())) == 1:
+    if len(people) > 1 and len(set(people.values())) == 1 and not any(f.split for f in faces):
         order = sorted(people, key=lambda person: zlib.crc32(person.encode()))
         lonely = order[0] if "train" in people.values() else order[-1]
         people[lonely] = "val" if people[lonely] == "train" else "train"
@@ -258,7 +299,7 @@ def _drawn(seed: int, size: int) -> FaceSample:
     from pentimento.world.portraits import portrait
 
     truth = portrait(seed, size)
-    sample = FaceSample(truth.image, truth.labels.values, f"world-{seed}")
+    sample = FaceSample(truth.picture, truth.labels.values, f"world-{seed}")
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
         np.savez_compressed(file, image=sample.image, labels=sample.labels)
@@ -309,10 +350,13 @@ def _pairs(images: Path, labels: Path, label_set: str) -> list[Face]:
             + (f"without a partner: {', '.join(alone[:5])} ({len(alone)} in all)" if alone else
                "both are empty")
         )  # fmt: skip
-    return [
-        Face(stem, partial(_read_pair, pictures[stem], maps[stem], label_set, stem))
-        for stem in pictures
-    ]
+    faces = []
+    for stem, picture in pictures.items():
+        # Helen's edited masks of one photo are called `173angry`, `173hair1`: one person.
+        number = re.match(r"\d+", stem) if label_set == HELEN11.name else None
+        person = f"helen-{number[0]}" if number else stem
+        faces.append(Face(person, partial(_read_pair, picture, maps[stem], label_set, person)))
+    return faces
 
 
 def _read_pair(image: Path, labels: Path, label_set: str, person: str, size: int) -> FaceSample:
@@ -341,11 +385,7 @@ def _helen(labels: Path) -> list[Face]:
     images = labels.with_name(labels.name.removesuffix("_label") + "_img")
     if not images.is_dir():
         raise DataError(f"{labels}: expected the photos beside it in {images}")
-    # Edited masks of one photo are called `173angry`, `173hair1`: the number is the person.
-    return [
-        replace(face, person="helen-" + (re.match(r"\d+", face.person) or [face.person])[0])
-        for face in _pairs(images, labels, HELEN11.name)
-    ]
+    return _pairs(images, labels, HELEN11.name)
 
 
 def _celebamask(folder: Path) -> list[Face]:

@@ -21,10 +21,16 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from pentimento.data.faces import Face, FaceSample, files_by_stem, read_rgb, read_values
+from pentimento.data.faces import (
+    Face,
+    FaceSample,
+    aligned,
+    files_by_stem,
+    read_rgb,
+    read_values,
+)
 from pentimento.errors import DataError
 from pentimento.labels import CELEBAMASK19, IGNORE
-from pentimento.ops.align import crop_to_picture, ffhq_quad
 
 _SETS: Final = ("neutral", "canada")
 _POINTS: Final = 189
@@ -100,27 +106,8 @@ def _read(
             f"{image.shape[:2]}"
         )
     labels = derive_labels(image, parts, xy)
-    left, right = xy[list(_PUPILS)]
-    quad = ffhq_quad(left, right, xy[list(_MOUTH_CORNERS)].mean(0))
-    # OpenCV counts pixel centres from 0; the frame of `ops.align` has them at halves.
-    matrix = crop_to_picture(quad, size)
-    matrix[:, 2] += matrix[:, :2].sum(1) / 2 - 0.5
-    zoom = np.hypot(*matrix[:, 0])
-    if zoom > 1:  # soften before shrinking, so that the crop does not alias
-        image = cv2.GaussianBlur(image, (0, 0), 0.4 * float(zoom))
-    how = cv2.WARP_INVERSE_MAP
-    crop = cv2.warpAffine(
-        image, matrix, (size, size), flags=how | cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT
-    )
-    truth = cv2.warpAffine(
-        labels,
-        matrix,
-        (size, size),
-        flags=how | cv2.INTER_NEAREST,
-        borderMode=cv2.BORDER_CONSTANT,
-        borderValue=(IGNORE,),
-    )
-    return FaceSample(np.asarray(crop, np.uint8), np.asarray(truth, np.uint8), person)
+    points = np.vstack([xy[list(_PUPILS)], xy[list(_MOUTH_CORNERS)].mean(0)])
+    return aligned(image, labels, points, person, size)
 
 
 def derive_labels(
@@ -179,6 +166,7 @@ def derive_labels(
     covered |= (labels == _SKIN) & (y < eyes[1] - 0.35 * face)
     if not shaved:
         labels[covered & (from_hair < from_skin)] = IGNORE
+        labels[covered & (from_hair < 0.4 * from_skin) & (y < eyes[1])] = _HAIR
     labels[np.isin(labels, [_NECK]) & (apart < 6)] = IGNORE
     return labels
 
@@ -188,6 +176,11 @@ def _named_parts(parts: NDArray[np.uint8], points: NDArray[np.float64]) -> NDArr
     labels = np.full(parts.shape, IGNORE, np.uint8)
     for value, target in _MIDDLE.items():
         labels[parts == value] = target
+    # The template's nose is a narrow bridge and two wings; CelebAMask-HQ's has flanks.
+    nose = cv2.convexHull(np.argwhere(parts == 5)[:, ::-1].astype(np.int32))
+    flanks = np.zeros(parts.shape, np.uint8)
+    cv2.fillConvexPoly(flanks, nose, (1,))
+    labels[(flanks == 1) & (labels == _SKIN)] = _NOSE
     eyes = points[list(_PUPILS)].mean(0)
     along = points[list(_MOUTH_CORNERS)].mean(0) - eyes
     y, x = np.mgrid[: parts.shape[0], : parts.shape[1]]

@@ -93,7 +93,9 @@ class System(Protocol[BatchT]):
     score: tuple[str, Literal["max", "min"]]
 
     def collate(self, samples: Sequence[Any]) -> BatchT:
-        """Turn samples of `open_data` into a batch; runs in the loader's workers, on the CPU.
+        """Turn samples of `open_data` into a batch.
+
+        Runs in the loader's workers, on the CPU, on a copy of the system without its networks.
 
         A batch is a frozen dataclass of tensors (and plain values); the engine moves its tensors.
         """

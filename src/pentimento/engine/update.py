@@ -6,6 +6,7 @@ import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 
+from pentimento.engine.settings import Settings
 from pentimento.engine.system import OptimizerSpec, Terms
 
 
@@ -26,11 +27,10 @@ class Optimizers:
         fabric: Fabric,
         networks: nn.ModuleDict,
         specs: Mapping[str, OptimizerSpec],
-        *,
-        accumulate: int,
-        clip: float | None,
+        settings: Settings,
     ) -> None:
-        self._fabric, self._specs, self._accumulate, self._clip = fabric, specs, accumulate, clip
+        self._fabric, self._specs = fabric, specs
+        self._accumulate, self._clip = settings.accumulate, settings.clip
         self._parameters = {
             name: [
                 parameter
@@ -95,7 +95,8 @@ class Optimizers:
         pieces = [torch.zeros_like(p) if p.grad is None else p.grad for p in parameters]
         flat = torch.cat([loss.reshape(1), used, *(piece.reshape(-1) for piece in pieces)])
         flat = self._fabric.all_reduce(flat, reduce_op="mean")  # type: ignore[assignment]  # tensor in, tensor out
-        loss, used, *averaged = flat.split([1, len(pieces), *(piece.numel() for piece in pieces)])
+        sizes = [1, len(pieces), *(piece.numel() for piece in pieces)]
+        loss, used, *averaged = torch.split(flat, sizes)
         for parameter, share, gradient in zip(parameters, used.tolist(), averaged, strict=True):
             parameter.grad = gradient.view_as(parameter).clone() if share > 0 else None
         return loss[0]

@@ -40,7 +40,7 @@ def ssim(truth: NDArray[Any], picture: NDArray[Any]) -> float:
     if min(truth.shape[:2]) < 11:
         raise ValueError(f"SSIM needs 11 pixels on each side, got {truth.shape[:2]}")
     return float(
-        structural_similarity(
+        structural_similarity(  # type: ignore[no-untyped-call]  # no types either
             truth,
             picture,
             data_range=limit,

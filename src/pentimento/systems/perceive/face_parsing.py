@@ -468,6 +468,11 @@ class FaceParsing:
     def load_extra_state(self, state: Mapping[str, Tensor]) -> None:
         """Nothing to take back."""
 
+    @property
+    def size(self) -> int:
+        """Side of the crop at which it looks best, in pixels."""
+        return self.config.size
+
     def logits(self, image: Tensor) -> Tensor:
         """Return (N, K, H, W) logits of (N, 3, H, W) images in [-1, 1]; differentiable.
 
@@ -502,7 +507,7 @@ class FaceParsing:
         if image.dtype != np.uint8:
             raise ValueError(f"expected uint8 values 0..255, got {image.dtype}")
         network = self.networks["parser"]
-        x = torch.from_numpy(np.ascontiguousarray(image)).to(next(network.parameters()).device)
+        x = torch.tensor(image, device=next(network.parameters()).device)
         x = x.permute(2, 0, 1)[None].float() / 127.5 - 1
         inside = (self.config.size, self.config.size)
         x = F.interpolate(x, inside, mode="bilinear", antialias=True)
