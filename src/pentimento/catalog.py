@@ -39,6 +39,10 @@ CATALOG: Final[dict[str, Row]] = {
         "perceive.face_parsing:FaceParsing",
         "perceive",
         "19 parts of an aligned face (U-Net, BiSeNet)",
+    "portrait": Row(
+        "generate.portrait:Portrait",
+        "generate",
+        "Repaint a face by its mask, or with parts of another face (Gu et al. 2019).",
     ),
 }
 
