@@ -72,7 +72,7 @@ def write_card(heads: Heads, folder: Path) -> None:
 @click.argument("makehuman_dir", type=click.Path(exists=True, file_okay=False, path_type=Path))
 @click.argument("out", type=click.Path(file_okay=False, path_type=Path))
 @click.option("--people", default=2500, show_default=True, help="Random people to learn from.")
-@click.option("--components", default=56, show_default=True, help="Components to keep.")
+@click.option("--components", default=54, show_default=True, help="Components to keep.")
 @click.option("--seed", default=0, show_default=True, help="Seed of the random people.")
 def main(makehuman_dir: Path, out: Path, people: int, components: int, seed: int) -> None:
     """Learn, save, describe."""

@@ -39,6 +39,7 @@ CATALOG: Final[dict[str, Row]] = {
         "perceive.face_parsing:FaceParsing",
         "perceive",
         "19 parts of an aligned face (U-Net, BiSeNet)",
+    ),
     "portrait": Row(
         "generate.portrait:Portrait",
         "generate",
