@@ -186,7 +186,7 @@ def grain_level(image: Float, within: Mask) -> float:
     """
     grey = image.mean(2) if image.ndim == 3 else image
     high = grey - cv2.GaussianBlur(grey, (0, 0), 1.0)
-    local = np.sqrt(cv2.blur(high * high, (7, 7)))[within]
+    local = np.sqrt(np.maximum(cv2.blur(high * high, (7, 7)), 0))[within]
     return float(np.quantile(local, 0.25)) if local.size else 0.0
 
 
