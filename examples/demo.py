@@ -35,8 +35,8 @@ def smiling(labels: pt.LabelMap) -> pt.LabelMap:
     rows, columns = np.mgrid[: values.shape[0], : values.shape[1]].astype(np.float32)
     u, v = (columns - middle_x) / half, (rows - middle_y) / half
     near = np.exp(-6 * np.maximum(np.abs(u) - 1, 0) ** 2 - 1.2 * v**2)
-    from_x = middle_x + (columns - middle_x) / (1 + 0.16 * near)
-    from_y = rows + half * (0.24 * np.minimum(u**2, 1.4) - 0.05) * near
+    from_x = middle_x + (columns - middle_x) / (1 + 0.2 * near)
+    from_y = rows + half * (0.34 * np.minimum(u**2, 1.4) - 0.06) * near
     moved = cv2.remap(
         values, from_x.astype(np.float32), from_y.astype(np.float32), cv2.INTER_NEAREST
     )
@@ -138,7 +138,9 @@ def main() -> None:
     sheet = out / "contact_sheet.png"
     lay_out(photo, other, parses, results).save(sheet)
     say("sheet", str(sheet), now)
-    print(f"\n{len(list(out.iterdir()))} files in {out}, {time.perf_counter() - start:.1f} s in all")
+    print(
+        f"\n{len(list(out.iterdir()))} files in {out}, {time.perf_counter() - start:.1f} s in all"
+    )
 
 
 def lay_out(

