@@ -316,8 +316,8 @@ def _edited_mask(scene: Scene, view: View, given: list[Labels]) -> LabelMap:
     matrix = view.matrix(scene.side)
     box = bounds(matrix, scene.side, height, width)
     left, top, right, bottom = box
-    # One unit more than what changed: the photo's own parse and the frame's differ by a pixel.
-    near = grow(changed, scene.unit)
+    # A little more than what changed: the photo's own parse and the frame's differ by a pixel.
+    near = grow(changed, 3 * scene.unit)
     best = put((~near).astype(np.float32), matrix, box, linear=True)
     part = values[top:bottom, left:right]
     for value in np.unique(scene.target[near]):
