@@ -20,7 +20,9 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return run
 
 
-@pytest.mark.parametrize("step", [1, 4, 5, 7, 11, 12])
+@pytest.mark.parametrize(
+    "step", [7, 12, *(pytest.param(step, marks=pytest.mark.slow) for step in (1, 3, 4, 5, 9))]
+)
 def test_resumed_run_is_bit_equal_when_killed_at_step(
     step: int, whole: Path, tmp_path: Path
 ) -> None:
@@ -31,9 +33,11 @@ def test_resumed_run_is_bit_equal_when_killed_at_step(
     assert bits(run) == bits(whole)
 
 
-# Files are written in this order: run.json (1), step 0: seven of the checkpoint, three of the
-# model (2-11), step 4 (12-21), the best model at step 5 (22-24), step 8 (25-34), …
-@pytest.mark.parametrize("write", [12, 16, 18, 19, 20, 21, 22, 23, 28])
+# Files are written in this order: run.json and a model (1-4), step 0: seven of the checkpoint and
+# three of the model (5-14), step 4 (15-24), the best model at step 5 (25-27), step 8 (28-37), …
+@pytest.mark.parametrize(
+    "write", [19, 23, *(pytest.param(w, marks=pytest.mark.slow) for w in range(12, 38))]
+)
 def test_resumed_run_is_bit_equal_when_killed_in_a_write(
     write: int, whole: Path, tmp_path: Path
 ) -> None:
@@ -45,11 +49,28 @@ def test_resumed_run_is_bit_equal_when_killed_in_a_write(
     assert not list(run.glob("checkpoints/.*"))
 
 
+def test_what_was_killed_before_its_first_checkpoint_starts_again(
+    whole: Path, tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    assert train(*NEW, *FAST, "--out", run, kill_write=9).status == (-signal.SIGKILL,)
+    assert train(*NEW, *FAST, "--out", run).status == (0,)
+    assert bits(run) == bits(whole)
+
+
+def test_a_worker_killed_in_training_ends_the_run_with_advice(tmp_path: Path) -> None:
+    ended = train("toy", "--data", "deadly", "--preset", "tiny", *FAST, "--out", tmp_path / "run")
+    assert ended.status == (2,)
+    assert "a data worker died" in ended.said
+    assert "--resume" in ended.said
+
+
 def test_two_ranks_resume_bit_equal(whole: Path, tmp_path: Path) -> None:
     once, run = tmp_path / "once", tmp_path / "run"
     assert train(*NEW, *FAST, "--out", once, ranks=2).status == (0, 0)
     killed = train(*NEW, *FAST, "--out", run, ranks=2, kill_rank=0, toy_kill_at=7)
-    assert killed.status[0] == -signal.SIGKILL
+    assert killed.status == (-signal.SIGKILL, 2)
+    assert "another process of this run has ended" in killed.said
     assert train("--resume", run, ranks=2).status == (0, 0)
     assert bits(run) == bits(once)
     assert bits(run).keys() - bits(whole).keys() == {"step_00000012/rank_1.safetensors"}

@@ -1,6 +1,7 @@
 """What a run tells: `metrics.jsonl`, TensorBoard, sample sheets, and a line on the terminal."""
 
 import json
+import math
 import sys
 import time
 from collections.abc import Mapping
@@ -53,8 +54,9 @@ class Log:
         """Append one line to `metrics.jsonl` and the values to TensorBoard."""
         if self._run is None:
             return
+        known = {name: value if math.isfinite(value) else None for name, value in values.items()}
         with self._metrics.open("a") as file:
-            file.write(json.dumps({"step": step, "kind": kind, **values}) + "\n")
+            file.write(json.dumps({"step": step, "kind": kind, **known}) + "\n")
         for name, value in values.items():
             self._board.add_scalar(f"{kind}/{name}", value, step)
 

@@ -11,10 +11,11 @@ import contextlib
 import json
 import math
 import platform
+import shlex
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final
@@ -83,7 +84,7 @@ class Run:
         notices: list[str] = []
         if resume:
             notices = self.restore(accept_changes=accept_changes)
-        elif any_rank(self.fabric, (self.folder / "checkpoints").exists()):
+        elif any_rank(self.fabric, checkpoint.present(self.folder / "checkpoints")):
             raise TrainingError(
                 f"{self.folder} already holds a run. Continue it with: "
                 f"pentimento train --resume {self.folder}, or choose another --out"
@@ -95,12 +96,15 @@ class Run:
             text = json.dumps(told, indent=2) + "\n"
             storage.replace(self.folder / RECORD_FILE, text.encode())
         if not resume:
+            if self.fabric.global_rank == 0:
+                self._export(self.folder)  # before the checkpoint: what has one can be resumed
             self.save()  # step 0: a place to fall back to, and a full disk shows now
         return notices
 
     def save(self) -> None:
         """Write a checkpoint, and the averaged networks as the folder's latest model."""
         share_buffers(self.fabric, self.system.networks)
+        self.progress.rollbacks = 0
         own = {f"rng.{key}": value for key, value in rng.capture().items()}
         own |= {f"extra.{key}": value for key, value in self.system.extra_state().items()}
         bad = bytearray(json.dumps(self.progress.bad).encode())
@@ -118,7 +122,6 @@ class Run:
             }
             checkpoint.save(self.folder / "checkpoints", self.progress.step, files)
             self._export(self.folder)
-        self.progress.rollbacks = 0
         self.fabric.barrier()
 
     def restore(self, *, accept_changes: bool = True) -> list[str]:
@@ -218,7 +221,8 @@ class Run:
     def draw_sheet(self, data: Dataset[Any], log: Log) -> None:
         """Draw a sheet of the first validation samples by the averaged networks."""
         if self.fabric.global_rank == 0:
-            first = Validation(self.system, data, self.settings, limit=_SHEET_SAMPLES)
+            few = replace(self.settings, batch_size=_SHEET_SAMPLES, workers=0)
+            first = Validation(self.system, data, few, limit=_SHEET_SAMPLES)
             with self.averages.in_place(), measuring(self.system.networks):
                 batch = to_device(next(iter(first)), self.fabric.device)
                 log.sheet(self.progress.step, self.system.samples(batch))
@@ -261,7 +265,7 @@ def describe(
         "format": 1,
         "system": catalog.name_of(type(system)),
         "config": to_json(system.config),
-        "settings": to_json(settings),
+        "settings": to_json(settings) | {"devices": processes},  # also where torchrun said so
         "about": dict(about),
         "samples": len(train),
         "processes": processes,
@@ -271,7 +275,7 @@ def describe(
             **{name: version(name) for name in packages},
         },
         "commit": _commit(),
-        "command": " ".join(sys.argv),
+        "command": _command(),
     }
 
 
@@ -280,6 +284,12 @@ def _weighty(record: Mapping[str, Any]) -> dict[str, Any]:
     names = ("system", "config", "about", "samples", "processes")
     settings = {key: value for key, value in record["settings"].items() if key not in FREE}
     return {**{name: record[name] for name in names}, "settings": settings}
+
+
+def _command() -> str:
+    """Return the command line, the program without its folder."""
+    program = Path(sys.argv[0]).name.replace("__main__.py", "pentimento")
+    return shlex.join([program, *sys.argv[1:]])
 
 
 def _commit() -> str | None:

@@ -32,9 +32,9 @@ class Update(Protocol):
     def __call__(self, name: str, terms: Terms) -> None:
         """Sum the terms, back-propagate and step the optimizer called `name`.
 
-        Gradients of networks outside the group are discarded. Under gradient accumulation the step
-        happens at the last of the accumulated batches; with non-finite terms or gradients it is
-        skipped and counted.
+        Gradients are computed for the group's own parameters only; other networks need neither
+        freezing nor clearing. Under gradient accumulation the step happens at the last of the
+        accumulated batches; with non-finite terms or gradients it is skipped and counted.
         """
 
 
@@ -118,5 +118,5 @@ class System(Protocol[BatchT]):
         ...
 
     def load_extra_state(self, state: Mapping[str, Tensor]) -> None:
-        """Take back what `extra_state` returned."""
+        """Take back what `extra_state` returned; the tensors are on the CPU."""
         ...

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from pentimento.labels import LabelSet
 from pentimento.nn.mgpe import PARTS, PartCodes, one_hot
-from pentimento.ops.parts import bounding_boxes, fill_holes, mask_of, put, take
+from pentimento.ops.parts import fill_holes, mask_of, put, spans, take
 
 
 @dataclass(frozen=True)
@@ -48,6 +48,8 @@ TEXTURES: Final = {
 }
 """Neck, clothes, hats, glasses and jewellery have no texture: they are the picture's."""
 
+_FEATURES: Final = (("r_eye",), ("l_eye",), ("r_brow",), ("l_brow",), ("nose",), _MOUTH)
+
 
 class Block(nn.Module):
     """Pre-activation residual block that starts as the identity; no normalisation.
@@ -74,8 +76,9 @@ def _act(x: Tensor) -> Tensor:
 class Painter(nn.Module):
     """Repaint a canvas of textures so that it becomes the portrait that the mask describes.
 
-    A U-Net between strides 4 and 16 with a light tail to full resolution. It answers with a
-    picture and with a gate that says how much of the canvas may stay, and starts by keeping it.
+    A U-Net between strides 4 and 16 with a light tail to full resolution, that answers with what to
+    add to the canvas: it starts by keeping it. (A gate between canvas and a new picture closes in
+    the first hundred steps and never opens again.)
 
     Args:
         classes: K.
@@ -98,9 +101,9 @@ class Painter(nn.Module):
         self.merge4 = Block(w4)
         self.up2 = nn.Conv2d(w4, 4 * half, 1)
         self.tail1 = nn.Conv2d(half + 4 * 4, half, 3, padding=1)
-        self.tail2 = nn.Conv2d(half, 4 * 4, 3, padding=1)
-        with torch.no_grad():
-            self.tail2.bias[12:] = 3.0  # type: ignore[index]  # the gate: sigmoid(3) = 0.95
+        self.tail2 = nn.Conv2d(half, 4 * 3, 3, padding=1)
+        nn.init.zeros_(self.tail2.weight)
+        nn.init.zeros_(self.tail2.bias)  # type: ignore[arg-type]  # there is one
 
     def forward(self, canvas: Tensor, onehot: Tensor) -> Tensor:
         """(B, 4, S, S) texture and what of it is known, (B, K, S, S) mask → (B, 3, S, S)."""
@@ -112,9 +115,7 @@ class Painter(nn.Module):
         x4 = self.merge4(x4 + F.pixel_shuffle(self.up4(_act(x8)), 2))
         x2 = F.pixel_shuffle(self.up2(_act(x4)), 2)
         x2 = _act(self.tail1(_act(torch.cat([x2, F.pixel_unshuffle(canvas, 2)], 1))))
-        answer = F.pixel_shuffle(self.tail2(x2), 2)
-        keep = answer[:, 3:].sigmoid()
-        return keep * canvas[:, :3] + (1 - keep) * answer[:, :3].tanh()
+        return canvas[:, :3] + F.pixel_shuffle(self.tail2(x2), 2)
 
 
 class Textures:
@@ -131,10 +132,8 @@ class Textures:
         """Yield name, texture, its mask (B, 1, S, S) and its box with a margin (B, 4)."""
         for name, texture in TEXTURES.items():
             mask = mask_of(labels, self._values(texture.classes))
-            box, _ = bounding_boxes(
-                mask_of(labels, self._values(texture.around or texture.classes))
-            )
-            margin = (box[:, 2:] - box[:, :2]) * 0.15 + 2 * self.size / 256
+            box, _ = spans(mask_of(labels, self._values(texture.around or texture.classes)))
+            margin = (box[:, 2:] - box[:, :2]) * 0.25 + 2 * self.size / 256
             yield (
                 name,
                 texture,
@@ -154,7 +153,47 @@ class Textures:
                 h, w = (n * self.size // 256 for n in texture.shape)
                 seen = take(seen, box, (h, w))
             codes[texture.part][name] = _spread(seen)
+        codes["skin"]["anchors"] = self._anchors(labels)
         return codes
+
+    def _anchors(self, labels: Tensor) -> Tensor:
+        """Return (B, 5 n, 3): y, x in pixels and 1 if seen, of the n features the skin lies around.
+
+        Middle, top, bottom, left and right of each.
+        """
+        anchors: list[Tensor] = []
+        for classes in _FEATURES:
+            box, seen = spans(mask_of(labels, self._values(classes)))
+            (y0, x0, y1, x1), there = box.unbind(1), seen.to(box.dtype)
+            y, x = (y0 + y1) / 2, (x0 + x1) / 2
+            points = ((y, x), (y0, x), (y1, x), (y, x0), (y, x1))
+            anchors += [torch.stack([*point, there], 1) for point in points]
+        return torch.stack(anchors, 1)
+
+    def _follow(self, skin: Tensor, source: Tensor, target: Tensor) -> Tensor:
+        """Move skin with the features around which it lies, from their old to their new places.
+
+        A pixel moves as the anchors near it do (Gaussian weights, Shepard 1968), far ones not at
+        all. Where nothing moved, nothing changes.
+        """
+        side, step = self.size, 8
+        axis = (torch.arange(side // step, device=skin.device) + 0.5) * step
+        y, x = torch.meshgrid(axis, axis, indexing="ij")
+        place = torch.stack([y, x], -1)[None, ..., None, :]  # (1, g, g, 1, 2)
+        away = (place - target[:, None, None, :, :2]).square().sum(-1)
+        weight = (
+            torch.exp(away / (-2 * (0.06 * side) ** 2)) * (source * target)[:, None, None, :, 2]
+        )
+        moved = (source - target)[:, None, None, :, :2]
+        shift = (weight[..., None] * moved).sum(3) / (weight.sum(3, keepdim=True) + 0.05)
+        shift = F.interpolate(shift.movedim(-1, 1), scale_factor=step, mode="bilinear")
+        still = F.affine_grid(
+            torch.eye(2, 3, device=skin.device).expand(len(skin), -1, -1),
+            list(skin.shape),
+            align_corners=False,
+        )
+        grid = still + shift.flip(1).movedim(1, -1) * (2 / side)
+        return F.grid_sample(skin, grid, padding_mode="border", align_corners=False)
 
     def paint(
         self, nets: nn.ModuleDict, codes: PartCodes, labels: Tensor, picture: Tensor, known: Tensor
@@ -165,6 +204,8 @@ class Textures:
         canvas = torch.zeros_like(picture[:, :1]).repeat(1, 4, 1, 1)
         for name, texture, mask, box in self._frames(labels):
             code = codes[texture.part][name]
+            if name == "skin":
+                code = self._follow(code, codes["skin"]["anchors"], self._anchors(labels))
             canvas = canvas + mask * (code if texture.shape is None else put(code, box, side))
             outside = outside - mask
         known = known * outside

@@ -31,6 +31,30 @@ def bounding_boxes(mask: Tensor) -> tuple[Tensor, Tensor]:
     return torch.stack([top, left, bottom, right], 1), present
 
 
+def spans(mask: Tensor) -> tuple[Tensor, Tensor]:
+    """Return where masks (B, H, W) lie, robustly, and whether there is anything (B,).
+
+    A span is mean ± √3 standard deviations of the pixels' positions, which for a filled rectangle
+    is its bounding box: a stray pixel hardly moves it. That of an empty mask is the whole picture.
+    """
+    weight = mask.float()
+    total = weight.sum((1, 2))
+    empty = total == 0
+    edges = []
+    for axis, other in ((1, 2), (2, 1)):
+        n = mask.shape[axis]
+        line = weight.sum(other)
+        place = torch.arange(n, device=mask.device) + 0.5
+        mean = (line * place).sum(1) / total.clamp(min=1)
+        variance = (line * (place - mean[:, None]).square()).sum(1) / total.clamp(min=1)
+        half = (3 * variance + 0.25).sqrt()  # a pixel is one wide: its own variance is 1/12
+        edges.append((mean - half, mean + half, torch.zeros_like(mean), torch.full_like(mean, n)))
+    (top, bottom, none, height), (left, right, _, width) = edges
+    box = torch.stack([top, left, bottom, right], 1)
+    whole = torch.stack([none, none, height, width], 1)
+    return torch.where(empty[:, None], whole, box), ~empty
+
+
 def centres(mask: Tensor, default: tuple[int, int]) -> Tensor:
     """Return the integer midpoints (B, 2) = y, x of the masks' boxes; `default` for empty ones."""
     boxes, present = bounding_boxes(mask)
