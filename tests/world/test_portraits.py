@@ -27,7 +27,8 @@ def digest(made: WorldPortrait) -> str:
 
 def test_portrait_same_seed_gives_same_bytes_in_a_fresh_process() -> None:
     program = (
-        "import sys; sys.path.insert(0, 'tests/world'); from test_portraits import digest, portrait;"
+        "import sys; sys.path.insert(0, 'tests/world');"
+        "from test_portraits import digest, portrait;"
         "print(digest(portrait(5, 64)), digest(portrait(6, 64)))"
     )
     fresh = subprocess.run(
