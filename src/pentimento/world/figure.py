@@ -40,7 +40,9 @@ _MATERIAL: Final = {
 _OF_PART: Final = np.array([_MATERIAL.get(part, m.SKIN) for part in PARTS], np.uint8)
 _INSIDE: Final = [part_index(part) for part in ("teeth", "mouth", "tongue")]
 _FACE: Final = ("skin", "nose", "u_lip", "l_lip", "l_lid", "r_lid")
-_EYE: Final = np.array([0.0, 0.0, 5.0])  # where ribbons turn to; cameras stand about there
+_EYE: Final = np.array([0, 0, 5], np.float32)  # where ribbons turn to: about the camera
+    [0.0, 0.0, 5.0], np.float32
+)  # where ribbons turn to; cameras stand about there
 
 
 @dataclass(frozen=True)
@@ -96,15 +98,15 @@ class Pose:
         """Return points (..., 3) turned and moved."""
         t = np.clip((points[..., 1] - 5.35) / 0.95, 0, 1)
         share = t * t * (3 - 2 * t)  # 0 at the shoulders, 1 at the jaw
-        out = np.asarray(points, np.float64) - (0.0, 6.0, 0.25)
+        out = np.asarray(points, np.float32) - np.array((0.0, 6.0, 0.25), np.float32)
         for angle, (i, j), least in (
             (self.roll, (0, 1), 0.1), (self.pitch, (2, 1), 0.05), (self.yaw, (2, 0), self.body),
         ):  # fmt: skip
-            turn = np.radians(angle) * (least + (1 - least) * share)
+            turn = (np.radians(angle) * (least + (1 - least) * share)).astype(np.float32)
             cos, sin = np.cos(turn), np.sin(turn)
             a, b = out[..., i].copy(), out[..., j].copy()
             out[..., i], out[..., j] = cos * a - sin * b, sin * a + cos * b
-        return np.asarray(out - self.origin, np.float32)
+        return np.asarray(out - np.array(self.origin, np.float32), np.float32)
 
 
 def draw_pose(rng: Rng) -> Pose:
@@ -261,7 +263,7 @@ def _flow(mesh: Mesh, hair: NDArray[np.bool_]) -> Floats:
     along = unit((e2 * d1[:, :1] - e1 * d2[:, :1]) * sign)
     corners, count = mesh.triangles[hair].ravel(), len(mesh.vertices)
     axes = [np.bincount(corners, np.repeat(along[:, axis], 3), count) for axis in range(3)]
-    return unit(np.stack(axes, 1)).astype(np.float32)
+    return np.asarray(unit(np.stack(axes, 1)), np.float32)
 
 
 def _tufts(
@@ -307,10 +309,11 @@ def _assemble(
         fields = np.zeros((len(vertices), len(FIELDS)), np.float32)
         fields[:, STRAND], fields[:, ALONG] = np.repeat(tuft.chance, 2 * k), place
         rooted = np.repeat(tuft.root, 2 * k)
-        rest = np.repeat(tuft.curves.reshape(-1, 3), 2, axis=0)
+        rest = np.repeat(tuft.curves.reshape(-1, 3).astype(np.float32), 2, axis=0)
         columns.append(
             (vertices, rest, normal[rooted], along, fields, triangles + np.int32(count),
-             np.zeros((len(triangles), 3, 2)), np.full(len(triangles), tuft.material),
+             np.zeros((len(triangles), 3, 2), np.float32),
+             np.full(len(triangles), tuft.material, np.uint8),
              np.repeat(tuft.classes, 2 * (k - 1)), rooted)
         )  # fmt: skip
         count += len(vertices)

@@ -34,9 +34,9 @@ def cross(a: Any, b: Any) -> Any:
     return np.stack([ay * bz - az * by, az * bx - ax * bz, ax * by - ay * bx], -1)
 
 
-def unit(v: Any) -> Doubles:
+def unit(v: Any) -> Any:
     """Return vectors (..., 3) scaled to length 1."""
-    v = np.asarray(v, np.float64)
+    v = np.asarray(v)
     length = np.sqrt(np.einsum("...i,...i", v, v))
     return np.asarray(v / np.maximum(length, 1e-12)[..., None])
 

@@ -160,7 +160,7 @@ def draw_heights(
 
     Args:
         points: (V, 3) column, row in samples, and height above the plane (towards the light).
-        triangles: (T, 3) int32.
+        triangles: (T, 3) int32, counter-clockwise from outside.
         heights: (H, W) float32, changed in place; start from -inf.
     """
     height, width = heights.shape
@@ -170,7 +170,7 @@ def draw_heights(
         ux, uy = points[b, 0] - ax, points[b, 1] - ay
         vx, vy = points[c, 0] - ax, points[c, 1] - ay
         area = ux * vy - uy * vx
-        if abs(area) < 1e-12:
+        if area < 1e-9:  # turned away: something in front of it faces the light
             continue
         x0 = max(0, int(np.ceil(ax + min(0.0, ux, vx) - 0.5)))
         x1 = min(width - 1, int(np.floor(ax + max(0.0, ux, vx) - 0.5)))

@@ -148,10 +148,10 @@ def ribbons(
         eye: (3,) where they are seen from.
     """
     n, k, _ = curves.shape
-    tangent = unit(np.gradient(curves, axis=1))
-    side = unit(cross(tangent, eye - curves))
-    along = np.broadcast_to(np.linspace(0, 1, k), (n, k))
-    half = (0.5 * width[:, None] * (1 - 0.67 * along**1.5))[..., None]
+    tangent = unit(np.gradient(curves, axis=1)).astype(np.float32)
+    side = unit(cross(tangent, eye - curves)).astype(np.float32)
+    along = np.broadcast_to(np.linspace(0, 1, k, dtype=np.float32), (n, k))
+    half = (0.5 * width[:, None].astype(np.float32) * (1 - 0.67 * along**1.5))[..., None]
     pair = np.stack([curves - side * half, curves + side * half], 2)
     first = (np.arange(n)[:, None] * k + np.arange(k - 1))[..., None] * 2
     return (
@@ -239,7 +239,7 @@ def hair_tuft(
         top: height above which nothing is free: a hat.
     """
     free = (soil.mesh.vertices[:, 1] < top).astype(np.float64)
-    roots = scatter(rng, soil.mesh.vertices, soil.mesh.triangles[hair], free, 6500)
+    roots = scatter(rng, soil.mesh.vertices, soil.mesh.triangles[hair], free, 5600)
     root, normal = roots.of(soil.mesh.vertices), unit(roots.of(soil.normal))
     direction = unit(roots.of(flow) + rng.normal(0, 0.05 + 0.2 * curl, root.shape))
     stray = rng.random(len(root)) < 0.025
