@@ -41,8 +41,6 @@ _OF_PART: Final = np.array([_MATERIAL.get(part, m.SKIN) for part in PARTS], np.u
 _INSIDE: Final = [part_index(part) for part in ("teeth", "mouth", "tongue")]
 _FACE: Final = ("skin", "nose", "u_lip", "l_lip", "l_lid", "r_lid")
 _EYE: Final = np.array([0, 0, 5], np.float32)  # where ribbons turn to: about the camera
-    [0.0, 0.0, 5.0], np.float32
-)  # where ribbons turn to; cameras stand about there
 
 
 @dataclass(frozen=True)
