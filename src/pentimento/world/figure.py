@@ -51,6 +51,7 @@ class Figure:
         surface: the posed mesh, the face at the origin; its light is not baked yet.
         classes: (T,) CelebAMask-HQ class of every triangle.
         head: number of triangles of the head, the first ones.
+        lashes: number of triangles of the lashes, the last ones; they have no class of their own.
         casters: (C, 3) triangles that cast shadows: solids without the inside of the mouth.
         solids: number of vertices of head and other solids, the first ones.
         rooted: for every later vertex, the solid one whose light it takes.
@@ -64,6 +65,7 @@ class Figure:
     surface: Surface
     classes: NDArray[np.uint8]
     head: int
+    lashes: int
     casters: NDArray[np.int32]
     solids: int
     rooted: NDArray[np.int64]
@@ -152,6 +154,7 @@ def draw_figure(rng: Rng, heads: Heads) -> Figure:
         surface=surface,
         classes=classes,
         head=len(head.triangles),
+        lashes=int((surface.material == m.LASH).sum()),
         casters=whole.triangles[~np.isin(whole.part, _INSIDE)],
         solids=len(whole.vertices),
         rooted=rooted,
@@ -268,22 +271,18 @@ def _tufts(
     rng: Rng, heads: Heads, soil: Soil, skin: m.Skin, outfit: Outfit, flow: Floats, female: bool,
     bearded: bool,
 ) -> list[Tuft]:  # fmt: skip
-    """Grow brows, lashes, beard and loose hair."""
+    """Grow brows, beard, loose hair and, last, lashes."""
     parts = soil.mesh.part
     hair = parts == part_index("hair")
-    tufts = [
-        brow_tuft(rng, soil, skin.brow, _OF_PART[parts] == m.SKIN),
-        lash_tuft(
-            rng, soil, rng.uniform(0.04, 0.07) if female else rng.uniform(0.028, 0.045),
-            heads.vertices_of("l_lid", "r_lid"),
-        ),
-    ]  # fmt: skip
+    tufts = [brow_tuft(rng, soil, skin.brow, _OF_PART[parts] == m.SKIN)]
     if bearded:
         tufts.append(beard_tuft(rng, soil, min(0.03 + rng.gamma(1.5, 0.035), 0.26)))
     if hair.any():
         # Under a hat only the hair below its edge is free.
         top = float(soil.points[33:51, 1].max()) + 0.02 if outfit.hat else np.inf
         tufts.append(hair_tuft(rng, soil, flow, hair, outfit.curl, top))
+    length = rng.uniform(0.04, 0.07) if female else rng.uniform(0.028, 0.045)
+    tufts.append(lash_tuft(rng, soil, length, heads.vertices_of("l_lid", "r_lid")))
     return [tuft for tuft in tufts if len(tuft.curves)]
 
 

@@ -160,7 +160,7 @@ def sample_skin(rng: Rng, tone: float, age: float, female: bool, hair: Colour) -
             int(rng.integers(5))
         ]
     ) * (1 - 0.35 * tone)
-    strength = rng.uniform(0.35, 0.9) if made_up else 0.0
+    strength = rng.uniform(0.25, 0.75) if made_up else 0.0
     lips = natural + strength * (stick - natural)
     shadowed = made_up and rng.random() < 0.6
     stubbly = not female and age > 17
@@ -256,7 +256,7 @@ class Fibres(NamedTuple):
 
 def sample_hair_colour(rng: Rng, tone: float, age: float) -> tuple[str, Colour, float]:
     """Draw a hair colour: its name, linear RGB and the share of white strands."""
-    grey = float(np.clip(rng.normal((age - 48) / 26, 0.25), 0, 1)) if age > 36 else 0.0
+    grey = float(np.clip(rng.normal((age - 54) / 24, 0.22), 0, 1)) if age > 36 else 0.0
     if age < 45 and rng.random() < 0.05:
         name = _DYES[int(rng.integers(len(_DYES)))]
     elif grey > 0.85:

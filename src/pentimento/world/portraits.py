@@ -74,7 +74,7 @@ def portrait(seed: int, size: int = 256, heads: Heads | None = None) -> WorldPor
     streams = [np.random.Generator(np.random.PCG64([seed, part])) for part in range(4)]
     figure = draw_figure(streams[0], heads or _builtin_heads())
     camera = _frame(figure, streams[1])
-    layer = _draw(camera, figure.surface.position, figure.surface.triangles, size)
+    layer, truth = _draw_figure(camera, figure, size)
     lens = _draw(camera, figure.lens.vertices, figure.lens.triangles, size)
 
     sky, direction, colour, blur, box = _lighting(streams[2])
@@ -95,12 +95,12 @@ def portrait(seed: int, size: int = 256, heads: Heads | None = None) -> WorldPor
     )  # fmt: skip
     light = samples.reshape(size, SAMPLES, size, SAMPLES, 3).mean(axis=(1, 3))
 
-    labels, chosen = _label(figure, layer, lens)
+    labels, chosen = _label(figure, truth, lens)
     skin = np.isin(labels, CELEBAMASK19.values("skin", "nose"))
     picture = photograph(light, skin, streams[3])
     depth = np.where(labels > 0, 1 / np.maximum(chosen["nearness"], 1e-6), np.inf)
     landmarks = {
-        count: _keypoints(points, camera, layer, lens, size, figure.looks.trim.lens_depth > 0.6)
+        count: _keypoints(points, camera, truth, lens, size, figure.looks.trim.lens_depth > 0.6)
         for count, points in figure.landmarks.items()
     }
     return WorldPortrait(
@@ -133,6 +133,19 @@ def _draw(camera: Camera, position: Any, triangles: Any, size: int) -> Layer:
     if len(triangles):
         layer.draw(camera.project(position, size * SAMPLES), triangles, 0)
     return layer
+
+
+def _draw_figure(camera: Camera, figure: Figure, size: int) -> tuple[Layer, Layer]:
+    """Return what is seen, and the same without lashes: those have no class and hide no truth."""
+    points = camera.project(figure.surface.position, size * SAMPLES)
+    triangles = figure.surface.triangles
+    first = len(triangles) - figure.lashes
+    truth = Layer.empty(size * SAMPLES, size * SAMPLES)
+    truth.draw(points, triangles[:first], 0)
+    seen = truth.copy()
+    seen.draw(points, triangles[first:], 1)
+    seen.triangle[seen.owner == 1] += first
+    return seen, truth
 
 
 def _frame(figure: Figure, rng: Rng) -> Camera:

@@ -49,6 +49,12 @@ class Layer:
             np.zeros((height, width, 2), np.float32),
         )
 
+    def copy(self) -> "Layer":
+        """Return a layer that is drawn on without changing this one."""
+        return Layer(
+            self.nearness.copy(), self.triangle.copy(), self.owner.copy(), self.weights.copy()
+        )
+
     def draw(self, points: NDArray[np.float64], triangles: NDArray[np.int32], owner: int) -> None:
         """Draw a mesh.
 

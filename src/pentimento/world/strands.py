@@ -203,8 +203,7 @@ def lash_tuft(rng: Rng, soil: Soil, length: float, lids: NDArray[np.int64]) -> T
             widths.append(np.full(count, width))
     paths = np.concatenate(curves)
     distance = ((paths[:, :1] - soil.mesh.vertices[lids]) ** 2).sum(-1)
-    left, right = CELEBAMASK19.values("l_eye", "r_eye")
-    classes = np.where(paths[:, 0, 0] > 0, left, right).astype(np.uint8)
+    classes = np.zeros(len(paths), np.uint8)
     chance = rng.random(len(paths))
     return Tuft(paths, np.concatenate(widths), chance, lids[distance.argmin(1)], m.LASH, classes)
 
@@ -218,7 +217,7 @@ def beard_tuft(rng: Rng, soil: Soil, length: float) -> Tuft:
     direction = direction + rng.normal(0, 0.28, direction.shape)
     size = length * rng.uniform(0.5, 1.3, len(root)) * (0.5 + 0.7 * roots.of(area))
     mouth = soil.points[76:96, 1].mean()
-    size = np.minimum(size, 0.07 + 0.5 * np.maximum(mouth - root[:, 1], 0))
+    size = np.minimum(size, 0.04 + 0.6 * np.maximum(mouth - root[:, 1], 0))
     curves = grow(root, unit(roots.of(soil.normal)), direction, size, lift=0.22, droop=0.25)
     width = rng.uniform(0.005, 0.009, len(root))
     skin = np.full(len(root), CELEBAMASK19.value("skin"), np.uint8)

@@ -221,4 +221,4 @@ def fibre_albedo(
     level *= fibres.root[kind] + (1 - fibres.root[kind]) * clamp(2.5 * along, 0.0, 1.0)
     for c in range(3):
         colour = fibres.colour[kind, c]
-        out[c] = max(level, 0.15) * (colour + 0.85 * white * (0.40 - 0.035 * c - colour))
+        out[c] = max(level, 0.15) * (colour + 0.75 * white * (0.38 - 0.035 * c - colour))
