@@ -1,4 +1,4 @@
-"""What people wear: glasses, hats, earrings, necklaces and clothes, fitted to any head of the model.
+"""What people wear: glasses, hats, earrings, necklaces and clothes, fitted to any head.
 
 Every function takes the ground under the hair (it knows the model), the vertices of one head and a
 source of chance. Brims, collars and lapels are open sheets: draw them from both sides.
@@ -28,7 +28,7 @@ from pentimento.world.mesh import (
 Array = NDArray[np.float64]
 
 FRAMES: Final = {
-    # width, height, roundness (2 = ellipse, more = rectangle), droop of the outer lower corner, lift
+    # width, height, roundness (2: ellipse, more: rectangle), droop and lift of the outer corner
     "round": (0.46, 0.44, 2.0, 0.0, 0.0),
     "oval": (0.5, 0.36, 2.2, 0.0, 0.0),
     "rectangle": (0.54, 0.32, 5.0, 0.0, 0.0),
@@ -41,7 +41,7 @@ FRAMES: Final = {
 
 def _smooth(t: Array) -> Array:
     t = np.clip(t, 0, 1)
-    return t * t * (3 - 2 * t)
+    return np.asarray(t * t * (3 - 2 * t))
 
 
 def glasses(ground: Ground, vertices: Floats, rng: np.random.Generator) -> Mesh:
@@ -50,7 +50,7 @@ def glasses(ground: Ground, vertices: Floats, rng: np.random.Generator) -> Mesh:
     points = heads.landmarks(vertices)[68].astype(np.float64)
     width, height, power, droop, lift = FRAMES[rng.choice(list(FRAMES))]
     eyes = (points[36:42].mean(axis=0), points[42:48].mean(axis=0))
-    scale = np.linalg.norm(eyes[1] - eyes[0]) / 0.66 * rng.uniform(0.92, 1.08)
+    scale = float(np.linalg.norm(eyes[1] - eyes[0])) / 0.66 * rng.uniform(0.92, 1.08)
     width, height = scale * width, scale * height
     radius = rng.choice([0.013, 0.02, 0.03])
     turn = np.linspace(0, 2 * np.pi, 28, endpoint=False)
@@ -70,11 +70,11 @@ def glasses(ground: Ground, vertices: Floats, rng: np.random.Generator) -> Mesh:
         # Frames wrap a little: the outer edge stands further back.
         rim[:, 2] = front + 0.05 - 0.12 * outward**2 * width
         parts.append(tube(rim, radius, "glasses", closed=True, flat=1.3))
-        lens = np.concatenate([rim, rim.mean(axis=0, keepdims=True) + [[0, 0, 0.02]]])
+        lens = np.concatenate([rim, rim.mean(axis=0, keepdims=True) + np.array([[0, 0, 0.02]])])
         ring = np.arange(len(rim))
         fan = np.stack([ring, np.roll(ring, -1), np.full_like(ring, len(rim))], axis=1)
         flat = lens[:, :2] - lens[:, :2].min(axis=0)
-        parts.append(make_mesh(lens, fan[:, ::int(side)], flat / flat.max(axis=0), "lens"))
+        parts.append(make_mesh(lens, fan[:, :: int(side)], flat / flat.max(axis=0), "lens"))
         hinges.append(rim[np.argmin(np.abs(turn - np.radians(25)))])
         inner.append(rim[np.argmin(np.abs(turn - np.radians(165)))])
     nose = float(vertices[heads.vertices_of("nose")][:, 1].max())
@@ -205,7 +205,7 @@ def earrings(ground: Ground, vertices: Floats, rng: np.random.Generator) -> Mesh
         lobe = low[np.argmax(np.abs(low[:, 0]) + 0.5 * low[:, 2])] + np.array([0, 0.03, 0.0])
         side = np.sign(lobe[0])
         if kind != "hoop":
-            parts.append(sphere(lobe + [0.015 * side, 0, 0.01], 0.03 * size, "earring"))
+            parts.append(sphere(lobe + np.array([0.015 * side, 0, 0.01]), 0.03 * size, "earring"))
         if kind == "drop":
             hang = np.linspace(0, hoop, 6)[:, None] * np.array([0.15 * side, -1.0, 0])
             parts.append(tube(lobe + hang, 0.008, "earring", sides=4))
@@ -231,13 +231,17 @@ def necklace(ground: Ground, vertices: Floats, rng: np.random.Generator) -> Mesh
     parts = [tube(path, radius, "necklace", closed=True)]
     if rng.random() < 0.6:
         lowest = path[np.argmax(path[:, 2] - path[:, 1])]
-        parts.append(sphere(lowest + [0, -0.06, 0.03], rng.uniform(0.04, 0.08), "necklace"))
+        parts.append(
+            sphere(lowest + np.array([0, -0.06, 0.03]), rng.uniform(0.04, 0.08), "necklace")
+        )
     return merge(parts)
 
 
 def clothes(ground: Ground, vertices: Floats, rng: np.random.Generator) -> Mesh:
     """Return an upper garment: crew neck, V-neck, turtleneck, shirt or jacket over a shirt."""
-    kind = str(rng.choice(["crew", "vee", "turtle", "shirt", "jacket"], p=[0.3, 0.2, 0.08, 0.25, 0.17]))
+    kind = str(
+        rng.choice(["crew", "vee", "turtle", "shirt", "jacket"], p=[0.3, 0.2, 0.08, 0.25, 0.17])
+    )
     depth = {"crew": 0.1, "vee": 0.75, "turtle": 0.0, "shirt": 0.45, "jacket": 0.3}[kind]
     depth *= rng.uniform(0.8, 1.3)
     wide = rng.uniform(0.0, 0.12) if kind in ("crew", "vee") else 0.0
@@ -245,7 +249,9 @@ def clothes(ground: Ground, vertices: Floats, rng: np.random.Generator) -> Mesh:
     if kind in ("crew", "vee"):
         parts.append(_hem(ground, vertices, depth, wide, pointed=kind == "vee"))
     elif kind == "turtle":
-        parts.append(_band(ground, vertices, rise=rng.uniform(0.4, 0.6), flare=0.0, fold=0.0, opening=0.0))
+        parts.append(
+            _band(ground, vertices, rise=rng.uniform(0.4, 0.6), flare=0.0, fold=0.0, opening=0.0)
+        )
     else:
         parts.append(
             _band(ground, vertices, rise=rng.uniform(0.22, 0.32), flare=0.04,
@@ -263,15 +269,22 @@ def _neckline(angle: Array, depth: float, wide: float, *, pointed: bool) -> Arra
     front = np.abs(angle) / np.radians(60)
     dip = np.maximum(1 - front, 0) if pointed else 1 - _smooth(front)
     base = 2.42 + 0.42 * _smooth(1 - np.abs(angle) / np.pi)
-    return base + wide + depth * dip
+    return np.asarray(base + wide + depth * dip)
 
 
 def _height(row: Array) -> Array:
-    return CENTRE[1] + 1 - row
+    return np.asarray(CENTRE[1] + 1 - row)
 
 
 def _garment(
-    ground: Ground, vertices: Floats, depth: float, wide: float, off: float, part: str, *, pointed: bool
+    ground: Ground,
+    vertices: Floats,
+    depth: float,
+    wide: float,
+    off: float,
+    part: str,
+    *,
+    pointed: bool,
 ) -> Mesh:
     """Return the body's surface below a neckline, moved outwards by `off`."""
     heads = ground.heads

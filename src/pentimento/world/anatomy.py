@@ -9,7 +9,7 @@ picture, which is the subject's right.
 Shapes: V vertices, T triangles, P landmarks; a view has H rows and W columns.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -92,7 +92,8 @@ class FrontView:
     def mask(self, *parts: str) -> NDArray[np.bool_]:
         """Return where (H, W) one of the parts is in front."""
         wanted = np.isin(self.part, [part_index(name) for name in parts])
-        return (self.triangle >= 0) & wanted[self.triangle]
+        seen: NDArray[np.bool_] = (self.triangle >= 0) & wanted[self.triangle]
+        return seen
 
     def column(self, x: float) -> int:
         """Return the column of a position in decimetres."""
@@ -119,7 +120,18 @@ def _edge(mask: NDArray[np.bool_], column: float, *, top: bool) -> tuple[int, in
     columns = np.flatnonzero(mask.any(axis=0))
     c = int(columns[np.argmin(np.abs(columns - column))])
     rows = np.flatnonzero(mask[:, c])
-    return int(rows[0] if top else rows[-1]), int(column)
+    return int(rows[0] if top else rows[-1]), round(column)
+
+
+def _lip_edge(view: FrontView, name: str, column: float) -> tuple[int, int]:
+    """Return the sample of a lip next to the mouth's opening: where its outer face ends."""
+    c = round(column)
+    rows = np.flatnonzero(view.mask(name)[:, c])
+    if name == "l_lip":
+        rows = rows[::-1]
+    # Inside the mouth the same part goes on, but further back.
+    breaks = (np.abs(np.diff(rows)) > 1) | (np.diff(view.depth[rows, c]) < -0.03)
+    return int(rows[np.argmax(breaks) if breaks.any() else -1]), c
 
 
 def _opening(mask: NDArray[np.bool_], at: Sequence[float]) -> list[tuple[int, int]]:
@@ -150,10 +162,10 @@ def _mouth(view: FrontView) -> tuple[list[tuple[int, int]], list[tuple[int, int]
         *(_edge(lower, left + f * width, top=False) for f in reversed(outer_at)),
     ]
     inner = [
-        _edge(upper, left + 0.07 * width, top=False),
-        *(_edge(upper, left + f * width, top=False) for f in inner_at),
-        _edge(upper, left + 0.93 * width, top=False),
-        *(_edge(lower, left + f * width, top=True) for f in reversed(inner_at)),
+        _lip_edge(view, "u_lip", left + 0.07 * width),
+        *(_lip_edge(view, "u_lip", left + f * width) for f in inner_at),
+        _lip_edge(view, "u_lip", left + 0.93 * width),
+        *(_lip_edge(view, "l_lip", left + f * width) for f in reversed(inner_at)),
     ]
     return outer, inner
 
@@ -176,10 +188,15 @@ def _jaw(view: FrontView, level: float, count: int) -> list[tuple[int, int]]:
         if len(hit):
             edge.append((rows[hit[-1]], columns[hit[-1]]))
     line = np.array(edge or [(centre, middle)], float)
-    line = np.column_stack([np.convolve(np.pad(c, 7, "edge"), np.ones(15) / 15, "valid") for c in line.T])
+    line = np.column_stack(
+        [np.convolve(np.pad(c, 7, "edge"), np.ones(15) / 15, "valid") for c in line.T]
+    )
+    line[-1, 1] = middle
     run = np.concatenate([[0], np.cumsum(np.hypot(*np.diff(line, axis=0).T))])
     at = np.linspace(0, run[-1], (count + 1) // 2)
-    left = [(round(np.interp(s, run, line[:, 0])), round(np.interp(s, run, line[:, 1]))) for s in at]
+    left = [
+        (round(np.interp(s, run, line[:, 0])), round(np.interp(s, run, line[:, 1]))) for s in at
+    ]
     mirror = [(r, view.width - 1 - c) for r, c in left[-2::-1]]
     return left + mirror
 
@@ -228,7 +245,7 @@ def landmark_points(
     # The nose's faces reach into the upper lip beside the philtrum, so its middle gives the level.
     wings = [
         (base_row - round(rise / PIXEL), round(middle + f * half))
-        for f, rise in ((-0.85, 0.03), (-0.42, 0.01), (0, 0), (0.42, 0.01), (0.85, 0.03))
+        for f, rise in ((-0.85, 0.03), (-0.42, -0.01), (0, 0), (0.42, -0.01), (0.85, 0.03))
     ]
 
     inside, outside = brow_span(brow)
@@ -243,9 +260,9 @@ def landmark_points(
     def mirrored(pixels: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
         return [(r, view.width - 1 - c) for r, c in pixels]
 
-    arc = brows((0.08, 0.3, 0.52, 0.74, 0.95), 0.45)
-    above = brows((0.03, 0.27, 0.5, 0.73, 0.95), 0.6)
-    below = brows((0.95, 0.73, 0.5, 0.27), 0.12)
+    arc = brows((0.08, 0.3, 0.52, 0.74, 0.95), 0.35)
+    above = brows((0.03, 0.27, 0.5, 0.73, 0.95), 0.5)
+    below = brows((0.95, 0.73, 0.5, 0.27), 0.03)
     lid68, lid98 = (0.33, 0.67), (0.25, 0.5, 0.75)
     anchors = {}
     for count in (68, 98):
@@ -254,7 +271,12 @@ def landmark_points(
         left_eye = _opening(eyes[0], at)
         right = mirrored(left_eye)
         # The mirrored contour runs backwards; restart it at its image-left corner.
-        right_eye = [right[half_turn], *right[half_turn - 1 : 0 : -1], right[0], *right[: half_turn : -1]]
+        right_eye = [
+            right[half_turn],
+            *right[half_turn - 1 : 0 : -1],
+            right[0],
+            *right[:half_turn:-1],
+        ]
         jaw = _jaw(view, level, 17 if count == 68 else 33)
         upper = (
             arc + mirrored(arc)[::-1]
@@ -311,10 +333,11 @@ def skin_fields(
 
     def ramp(value: NDArray[np.floating], low: float, high: float) -> NDArray[np.floating]:
         t = np.clip((value - low) / (high - low), 0, 1)
-        return t * t * (3 - 2 * t)
+        return np.asarray(t * t * (3 - 2 * t))
 
     def near(cx: float, cy: float, sx: float, sy: float) -> NDArray[np.floating]:
-        return np.exp(-(((x - cx) / sx) ** 2) - ((y - cy) / sy) ** 2) * ramp(z, 0.6, 1.0)
+        distance = ((x - cx) / sx) ** 2 + ((y - cy) / sy) ** 2
+        return np.asarray(np.exp(-distance) * ramp(z, 0.6, 1.0))
 
     def of(*parts: str) -> NDArray[np.bool_]:
         inside = np.zeros(len(vertices), bool)
@@ -323,18 +346,22 @@ def skin_fields(
 
     angle = np.degrees(np.arctan2(x, z - 0.45))
     hairline = np.clip(y - np.interp(angle, *HAIRLINE.T), -1, 1)
-    hairline = np.where(of("l_ear", "r_ear", "l_eye", "r_eye", "mouth", "teeth", "tongue"), -1, hairline)
+    hairline = np.where(
+        of("l_ear", "r_ear", "l_eye", "r_eye", "mouth", "teeth", "tongue"), -1, hairline
+    )
 
     inside, outside = brow_span(brow)
     along = np.clip(x, inside, outside)
-    low, high = _brow_curve(brow, 0.08)(along), _brow_curve(brow, 0.6)(along)
+    low, high = _brow_curve(brow, 0.0)(along), _brow_curve(brow, 0.5)(along)
     brow_v = np.clip((y - (low + high) / 2) / ((high - low) / 2), -9, 9)
     brow_v = np.where(z > 0.7, brow_v, 9.0)
 
     lips = of("u_lip", "l_lip")
     cheek_line = 6.68 + 0.95 * np.maximum(x - 0.3, 0)
     beard = ramp(cheek_line - y, -0.02, 0.14) * ramp(y, 5.95, 6.2) * ramp(z, 0.25, 0.5)
-    moustache = ramp(0.36 - x, 0, 0.12) * ramp(6.87 - y, 0, 0.04) * ramp(y, 6.6, 6.66) * ramp(z, 1.2, 1.3)
+    moustache = (
+        ramp(0.36 - x, 0, 0.12) * ramp(6.87 - y, 0, 0.04) * ramp(y, 6.6, 6.66) * ramp(z, 1.2, 1.3)
+    )
     fold = np.clip((y - 6.6) / 0.36, 0, 1)
     steps = np.linspace(0, 1, 5)[:, None, None]
     rims = np.concatenate(
@@ -359,13 +386,3 @@ def skin_fields(
         "lash": np.exp(-((to_rim / 0.03) ** 2)) * ~of("l_eye", "r_eye"),
     }  # fmt: skip
     return {name: np.asarray(value, np.float32) for name, value in fields.items()}
-
-
-def lid_gaps(points: Floats) -> Mapping[str, float]:
-    """Return the lid opening of each eye over its width, from 68 landmarks (68, 3)."""
-    gaps = {}
-    for name, first in (("r_eye", 36), ("l_eye", 42)):
-        eye = points[first : first + 6]
-        height = np.linalg.norm(eye[1] - eye[5]) + np.linalg.norm(eye[2] - eye[4])
-        gaps[name] = float(height / 2 / np.linalg.norm(eye[0] - eye[3]))
-    return gaps

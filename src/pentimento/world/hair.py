@@ -2,22 +2,23 @@
 
 All styles live in hair coordinates (φ, h, lift): φ is the angle about the skull's vertical axis, 0
 in front and positive to the subject's left; h runs from 0 at the crown to 1 at the skull's widest
-height and then on downwards, one per decimetre; lift is the distance from the head. The ground under
-(φ, h) is tied to triangles of the model, so one style follows every identity.
+height and then on downwards, one per decimetre; lift is the distance from the head. The ground
+under (φ, h) is tied to triangles of the model, so one style follows every identity.
 
 Shapes: A angles, R rows of the ground; M locks of S points.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
 from typing import Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pentimento.world.anatomy import HAIRLINE, Anchors
+from pentimento.world.hairstyles import STYLES, HairStyle, sample_style
 from pentimento.world.heads import Heads
 from pentimento.world.mesh import Floats, Mesh, grid_triangles, make_mesh, merge, part_index
+
+__all__ = ["STYLES", "Ground", "HairStyle", "Surface", "sample_style"]
 
 Array = NDArray[np.float64]
 
@@ -35,161 +36,7 @@ _BALD_FRONT: Final = 56
 
 def _smooth(t: Array) -> Array:
     t = np.clip(t, 0, 1)
-    return t * t * (3 - 2 * t)
-
-
-@dataclass(frozen=True)
-class HairStyle:
-    """What tells one head of hair from another; angles in degrees, lengths in decimetres.
-
-    Attributes:
-        name: what a person would call it.
-        flow: "none" (bald), "shell" (no locks), "comb", "fall" or "gather".
-        length: for "comb" the length of a lock on the dome; for "fall" the h where sides and back
-            end.
-        fringe: h where locks over the forehead end; 0 for none.
-        parting: x of the parting.
-        face: |φ| that falling hair leaves free in front.
-        volume: lift of the hair's body.
-        direction: (to the left, to the front) in which short hair is combed.
-        rise: how far the tips of short hair stand off.
-        wave: amplitude of waves.
-        frequency: waves along a lock.
-        bumps: unevenness of the shell relative to its volume.
-        recede: how far the temples have moved up, in h.
-        bald: h above which nothing grows.
-        tie: (h, length) of the gathered tail, length 0 for a bun.
-        locks: number of locks.
-        width: of a lock.
-    """
-
-    name: str
-    flow: str
-    length: float = 0.0
-    fringe: float = 0.0
-    parting: float = 0.0
-    face: float = 50.0
-    volume: float = 0.06
-    direction: tuple[float, float] = (0.0, 1.0)
-    rise: float = 0.03
-    wave: float = 0.0
-    frequency: float = 2.0
-    bumps: float = 0.1
-    recede: float = 0.0
-    bald: float = 0.0
-    tie: tuple[float, float] = (0.9, 0.0)
-    locks: int = 260
-    width: float = 0.075
-
-
-def _bald(rng: np.random.Generator) -> HairStyle:
-    return HairStyle("bald", "none")
-
-
-def _buzz(rng: np.random.Generator) -> HairStyle:
-    return HairStyle(
-        "buzz", "shell", volume=rng.uniform(0.015, 0.05), recede=rng.uniform(0, 0.12), bumps=0.05
-    )
-
-
-def _horseshoe(rng: np.random.Generator) -> HairStyle:
-    return HairStyle(
-        "horseshoe", "comb", length=rng.uniform(0.12, 0.25), volume=rng.uniform(0.03, 0.07),
-        bald=rng.uniform(0.6, 0.8), recede=0.3, direction=(0.0, -1.0), locks=160,
-    )  # fmt: skip
-
-
-def _receding(rng: np.random.Generator) -> HairStyle:
-    return replace(_short(rng), name="receding", recede=rng.uniform(0.15, 0.32), fringe=0.0)
-
-
-def _short(rng: np.random.Generator) -> HairStyle:
-    side = rng.choice([-1.0, 1.0])
-    direction = [(0.0, -1.0), (side, 0.5), (side, 0.1), (0.2 * side, 1.0)][rng.integers(4)]
-    return HairStyle(
-        "short", "comb", length=rng.uniform(0.18, 0.42), volume=rng.uniform(0.05, 0.13),
-        direction=direction, rise=rng.uniform(0.0, 0.16), recede=rng.uniform(0, 0.08),
-        parting=-side * 0.3 if abs(direction[0]) > 0.5 else 0.0, width=rng.uniform(0.05, 0.09),
-        wave=rng.choice([0.0, 0.02]), fringe=rng.uniform(0.72, 0.85), locks=360,
-    )  # fmt: skip
-
-
-def _fringed(rng: np.random.Generator) -> HairStyle:
-    return replace(
-        _short(rng), name="fringed", direction=(rng.uniform(-0.5, 0.5), 1.0), length=0.5,
-        rise=0.02, fringe=rng.uniform(0.86, 1.02), recede=0.0,
-    )  # fmt: skip
-
-
-def _bob(rng: np.random.Generator) -> HairStyle:
-    return HairStyle(
-        "bob", "fall", length=rng.uniform(1.55, 2.2), volume=rng.uniform(0.1, 0.22),
-        fringe=rng.choice([0.0, rng.uniform(0.9, 1.03)]), parting=rng.uniform(-0.35, 0.35),
-        face=rng.uniform(40, 56), wave=rng.choice([0.0, 0.03]), locks=300,
-    )  # fmt: skip
-
-
-def _long(rng: np.random.Generator) -> HairStyle:
-    return replace(
-        _bob(rng), name="long", length=rng.uniform(2.6, 3.9), volume=rng.uniform(0.08, 0.18),
-        wave=0.0, locks=320,
-    )  # fmt: skip
-
-
-def _wavy(rng: np.random.Generator) -> HairStyle:
-    return replace(
-        _bob(rng), name="wavy", length=rng.uniform(2.0, 3.4), volume=rng.uniform(0.15, 0.3),
-        wave=rng.uniform(0.04, 0.09), frequency=rng.uniform(2, 5), locks=320,
-    )  # fmt: skip
-
-
-def _curly(rng: np.random.Generator) -> HairStyle:
-    return replace(
-        _bob(rng), name="curly", length=rng.uniform(1.5, 2.6), volume=rng.uniform(0.25, 0.45),
-        wave=rng.uniform(0.06, 0.1), frequency=rng.uniform(5, 8), bumps=0.22, width=0.1, locks=420,
-    )  # fmt: skip
-
-
-def _afro(rng: np.random.Generator) -> HairStyle:
-    return HairStyle(
-        "afro", "comb", length=0.12, volume=rng.uniform(0.12, 0.7), bumps=0.12, rise=0.06,
-        wave=0.05, frequency=2.0, width=0.11, locks=700,
-    )  # fmt: skip
-
-
-def _tail(rng: np.random.Generator) -> HairStyle:
-    return HairStyle(
-        "ponytail", "gather", volume=rng.uniform(0.03, 0.08), width=0.06,
-        tie=(rng.uniform(0.55, 1.3), rng.uniform(1.2, 2.6)), wave=rng.choice([0.0, 0.05]),
-    )  # fmt: skip
-
-
-def _bun(rng: np.random.Generator) -> HairStyle:
-    return replace(_tail(rng), name="bun", tie=(rng.uniform(0.2, 1.1), 0.0))
-
-
-STYLES: Final[dict[str, Callable[[np.random.Generator], HairStyle]]] = {
-    "bald": _bald, "buzz": _buzz, "horseshoe": _horseshoe, "receding": _receding, "short": _short,
-    "fringed": _fringed, "bob": _bob, "long": _long, "wavy": _wavy, "curly": _curly, "afro": _afro,
-    "ponytail": _tail, "bun": _bun,
-}  # fmt: skip
-"""Name of a kind of hair → function that draws one style of this kind."""
-
-
-def sample_style(rng: np.random.Generator, *, male: float, age: float) -> HairStyle:
-    """Return a random style, of the kinds that such people wear most."""
-    man = {"buzz": 2.2, "short": 5.0, "fringed": 2.0, "afro": 0.8, "curly": 0.4, "wavy": 0.5,
-           "long": 0.3, "bob": 0.2, "bun": 0.2}  # fmt: skip
-    woman = {"long": 3.0, "wavy": 3.0, "bob": 2.5, "curly": 1.2, "ponytail": 1.3, "bun": 1.0,
-             "short": 1.0, "fringed": 0.6, "afro": 0.7, "buzz": 0.1}  # fmt: skip
-    chances = {name: male * man.get(name, 0) + (1 - male) * woman.get(name, 0) for name in STYLES}
-    thinning = male * np.clip((age - 28) / 30, 0, 1)
-    chances |= {"bald": 0.3 + 1.2 * thinning, "receding": 3.0 * thinning, "horseshoe": 2.0 * thinning}
-    chances["bald"] *= male
-    names = list(chances)
-    share = np.array([chances[name] for name in names])
-    kind = names[int(rng.choice(len(names), p=share / share.sum()))]
-    return STYLES[kind](rng)
+    return np.asarray(t * t * (3 - 2 * t))
 
 
 class Locks(NamedTuple):
@@ -216,7 +63,10 @@ class Ground:
         heights = np.interp(np.degrees(np.abs(self.angles)), *HAIRLINE.T)
         # Heights fall from row to row; np.interp wants them rising.
         self.hairline = np.array(
-            [np.interp(-y, -np.minimum.accumulate(c), _ROWS) for y, c in zip(heights, mean[..., 1], strict=True)]
+            [
+                np.interp(-y, -np.minimum.accumulate(c), _ROWS)
+                for y, c in zip(heights, mean[..., 1], strict=True)
+            ]
         )
 
     def _points(self, vertices: Floats) -> Array:
@@ -224,7 +74,7 @@ class Ground:
 
     def hairline_at(self, angle: Array) -> Array:
         """Return h of the hairline at angles φ (radians)."""
-        return np.interp(angle, self.angles, self.hairline, period=2 * np.pi)
+        return np.asarray(np.interp(angle, self.angles, self.hairline, period=2 * np.pi))
 
     def surface(self, vertices: Floats, *, hang: bool = False) -> "Surface":
         """Return one head's surface in hair coordinates.
@@ -265,7 +115,19 @@ class Ground:
             parts.append(_ribbons(surface, locks, style, rng))
         if style.flow == "gather":
             parts.append(_tail_mesh(surface, style, rng))
-        return merge(parts)
+        mesh = merge(parts)
+        if hat is None:
+            return mesh
+        hidden = self._under(mesh.vertices, hat)[mesh.triangles].all(axis=1)
+        return mesh.select(np.asarray(~hidden))
+
+    def _under(self, points: Floats, hat: Array) -> NDArray[np.bool_]:
+        """Return which points (V, 3) lie above the edge of a hat, seen from the skull's middle."""
+        out = points - CENTRE
+        height = np.arctan2(out[:, 1], np.hypot(out[:, 0], out[:, 2]))
+        row = np.where(out[:, 1] > 0, 1 - height / (np.pi / 2), 1 - out[:, 1])
+        edge = np.interp(np.arctan2(out[:, 0], out[:, 2]), self.angles, hat, period=2 * np.pi)
+        return np.asarray(row < edge - 0.03)
 
     def _line(self, style: HairStyle, angle: Array) -> Array:
         """Return h of this style's hairline: the natural one, temples moved up."""
@@ -285,7 +147,7 @@ class Ground:
         return 0.012 + style.volume * inner * top
 
     def _shell(self, surface: "Surface", style: HairStyle, noise: "_Noise") -> Mesh:
-        """Return the body of the hair, a grid from crown (or bald edge) to its uneven lower edge."""
+        """Return the hair's body, a grid from crown (or bald edge) to its uneven lower edge."""
         columns, rows = 120, 22 if style.flow == "fall" else 16
         angle = np.linspace(-np.pi, np.pi, columns, endpoint=False)
         edge = self._line(style, angle) + 0.015 * noise.along(angle, 23)
@@ -324,17 +186,24 @@ class Ground:
         return angle, row
 
     def _comb(
-        self, surface: "Surface", style: HairStyle, angle: Array, row: Array, rng: np.random.Generator
+        self,
+        surface: "Surface",
+        style: HairStyle,
+        angle: Array,
+        row: Array,
+        rng: np.random.Generator,
     ) -> Locks:
         """Return short locks combed one way on top, downwards at the sides."""
         root = row * np.array([np.sin(angle), np.cos(angle)])
         combed = np.array(style.direction)[:, None] / np.hypot(*style.direction)
         radial = root / np.maximum(row, 1e-6)
         side = _smooth((row - 0.45) / 0.4)
-        # Over the forehead the direction of the comb decides, at sides and back the pull of gravity.
+        # Over the forehead the comb decides, at sides and back gravity.
         side = side * np.where(np.abs(angle) < np.radians(45), 0.35, 1.0)
         if style.parting:
-            combed = np.where(root[0] * np.sign(style.parting) > abs(style.parting), -combed, combed)
+            combed = np.where(
+                root[0] * np.sign(style.parting) > abs(style.parting), -combed, combed
+            )
         way = combed * (1 - side) + radial * side + rng.normal(0, 0.25, root.shape)
         way /= np.maximum(np.hypot(*way), 1e-6)
         length = style.length * rng.uniform(0.6, 1.15, len(row))
@@ -347,11 +216,20 @@ class Ground:
             ends = style.fringe + rng.uniform(-0.07, 0.05, len(row))[:, None]
             limit = np.maximum(limit, limit + front * (ends - limit))
         h = np.minimum(h, limit)
-        lift = self._body(style, phi, h) + 0.02 + style.rise * t * rng.uniform(0.3, 1, len(row))[:, None]
+        lift = (
+            self._body(style, phi, h)
+            + 0.02
+            + style.rise * t * rng.uniform(0.3, 1, len(row))[:, None]
+        )
         return Locks(phi, h, lift, style.width * rng.uniform(0.6, 1.3, len(row)))
 
     def _fall(
-        self, surface: "Surface", style: HairStyle, angle: Array, row: Array, rng: np.random.Generator
+        self,
+        surface: "Surface",
+        style: HairStyle,
+        angle: Array,
+        row: Array,
+        rng: np.random.Generator,
     ) -> Locks:
         """Return locks that leave the parting, pass the face at its sides and hang down."""
         count = len(row)
@@ -375,7 +253,12 @@ class Ground:
         return Locks(phi, h, lift, style.width * rng.uniform(0.6, 1.4, count))
 
     def _gather(
-        self, surface: "Surface", style: HairStyle, angle: Array, row: Array, rng: np.random.Generator
+        self,
+        surface: "Surface",
+        style: HairStyle,
+        angle: Array,
+        row: Array,
+        rng: np.random.Generator,
     ) -> Locks:
         """Return locks drawn tightly to one place at the back."""
         root = row * np.array([np.sin(angle), np.cos(angle)])
@@ -408,8 +291,10 @@ class _Noise:
         total = np.zeros(np.broadcast_shapes(angle.shape, row.shape))
         for k in range(12):
             turns, climbs = 3 + 2 * k, 4 + (5 * k) % 17
-            total += self.weight[1, k] * np.sin(turns * angle + self.phase[1, k]) * np.sin(
-                climbs * row + self.phase[2, k]
+            total += (
+                self.weight[1, k]
+                * np.sin(turns * angle + self.phase[1, k])
+                * np.sin(climbs * row + self.phase[2, k])
             )
         return total / 2.5
 
@@ -430,7 +315,9 @@ class Surface:
                 [s := radius_new / np.maximum(radius, 1e-6), np.ones_like(s), s], axis=-1
             )
         self.points = np.concatenate([flat, flat[:1]]) + axis
-        out = self.points - axis - np.array([0, 1, 0]) * np.maximum(self.points[..., 1:2], CENTRE[1])
+        out = (
+            self.points - axis - np.array([0, 1, 0]) * np.maximum(self.points[..., 1:2], CENTRE[1])
+        )
         dome = _ROWS[None, :, None] <= 1
         out = np.where(dome, self.points - CENTRE, out * np.array([1, 0, 1]))
         self.normals = out / np.maximum(np.linalg.norm(out, axis=-1, keepdims=True), 1e-6)
@@ -510,9 +397,7 @@ def _outermost(origins: Array, rays: Array, corners: Array) -> tuple[NDArray[np.
     return best, w / w.sum(axis=1, keepdims=True)
 
 
-def _ribbons(
-    surface: Surface, locks: Locks, style: HairStyle, rng: np.random.Generator
-) -> Mesh:
+def _ribbons(surface: Surface, locks: Locks, style: HairStyle, rng: np.random.Generator) -> Mesh:
     """Return rounded, tapering strips along the paths of locks."""
     points = surface.at(locks.angle, locks.row, locks.lift)
     normal = surface.normal(locks.angle, locks.row)
@@ -537,7 +422,9 @@ def _strips(
     half = 0.5 * width[:, None, None] * taper[:, None]
     bulge = normal * half * 0.55
     roll = normal * half * rng.normal(0, 0.35, (count, 1, 1))
-    strips = np.stack([points - across * half - roll, points + bulge, points + across * half + roll], 2)
+    strips = np.stack(
+        [points - across * half - roll, points + bulge, points + across * half + roll], 2
+    )
     grid = grid_triangles(steps, 3)
     triangles = (np.arange(count)[:, None, None] * steps * 3 + grid).reshape(-1, 3)
     shade = rng.random((count, 1, 1)) * 0.94

@@ -176,16 +176,26 @@ class Heads:
     def vertices(self, params: HeadParams) -> Floats:
         """Return the vertices (V, 3) of a person."""
         shape = self.neutral + (params.code @ self._component_matrix).reshape(-1, 3)
+        # The unit closes the lids of a mean eye; larger eyes have further to go.
+        reach = 1.06 * self._lid_heights(shape) / self._lid_heights(self.neutral)
+        reaches = {"eye-right-closure": reach[0], "eye-left-closure": reach[1]}
         for name, amount in params.expression.items():
             if name in self.units and amount:
-                shape += np.float32(amount) * self.units[name]
+                shape += np.float32(amount * reaches.get(name, 1.0)) * self.units[name]
         side, up = params.gaze
         turn = _rotation(side, up)
         for ball in self.eyeballs:
             if len(ball):
-                centre = (shape[ball].min(axis=0) + shape[ball].max(axis=0)) / 2
+                centre = ball_centre(shape[ball])
                 shape[ball] = (shape[ball] - centre) @ turn.T + centre
         return np.asarray(shape, np.float32)
+
+    def _lid_heights(self, vertices: Floats) -> Floats:
+        """Return the lid openings (2,) of the subject's right and left eye in decimetres."""
+        points = self.points[68].of(vertices)
+        upper, lower = points[[37, 38, 43, 44], 1], points[[41, 40, 47, 46], 1]
+        heights: Floats = np.maximum((upper - lower).reshape(2, 2).mean(axis=1), 1e-3)
+        return heights
 
     def mesh(self, params: HeadParams) -> Mesh:
         """Return the head of a person, without hair and clothes."""
@@ -203,6 +213,14 @@ class Heads:
         return {5: np.stack(five).astype(np.float32), **points}
 
 
+def ball_centre(points: NDArray[np.floating]) -> NDArray[np.floating]:
+    """Return the centre (3,) of an eyeball (·, 3), of which only the front two thirds exist."""
+    low, high = points.min(axis=0), points.max(axis=0)
+    centre = (low + high) / 2
+    centre[2] = high[2] - (high[0] - low[0]) / 2
+    return np.asarray(centre)
+
+
 def _rotation(side: float, up: float) -> Floats:
     """Return the rotation that turns the forward axis z towards +x by `side`, then +y by `up`."""
     c, s, d, e = np.cos(side), np.sin(side), np.cos(up), np.sin(up)
@@ -211,53 +229,47 @@ def _rotation(side: float, up: float) -> Floats:
     return np.asarray(yaw @ pitch, np.float32)
 
 
+_MOODS: Final[dict[str, tuple[float, tuple[tuple[str, float, float, float], ...]]]] = {
+    # mood: chance, then units with least and greatest activation and the chance of each
+    "neutral": (0.36, ()),
+    "smile": (0.27, (("mouth-corner-puller", 0.3, 1.0, 1), ("mouth-parling", 0.1, 0.9, 0.5),
+                     ("eye-slit", 0.0, 0.2, 1))),
+    "laugh": (0.12, (("mouth-corner-puller", 0.6, 1.0, 1), ("mouth-open", 0.08, 0.45, 1),
+                     ("mouth-upward-retraction", 0.2, 0.7, 1), ("eye-slit", 0.1, 0.35, 1))),
+    "speak": (0.10, (("mouth-open", 0.1, 0.7, 1), ("mouth-protusion", 0.0, 0.4, 1),
+                     ("mouth-eversion", 0.0, 0.4, 1))),
+    "frown": (0.06, (("eyebrows-down", 0.4, 1.0, 1), ("mouth-depression", 0.0, 0.8, 1),
+                     ("mouth-compression", 0.0, 0.6, 1))),
+    "wonder": (0.06, (("eyebrows-up", 0.4, 1.0, 1), ("eye-opened-up", 0.1, 0.7, 1),
+                      ("mouth-open", 0.0, 0.8, 1))),
+    "kiss": (0.03, (("mouth-pursing", 0.4, 0.9, 1),)),
+}  # fmt: skip
+
+_ALWAYS: Final = (
+    ("eye-closure", 1.0, 1.0, 0.05),
+    ("eye-closure", 0.0, 0.25, 0.25),
+    ("eyebrows-inner-up", 0.0, 0.4, 0.1),
+    ("eyebrows-extern-up", 0.0, 0.4, 0.1),
+    ("eyebrows-down", 0.0, 0.4, 0.1),
+)
+
+
 def sample_expression(rng: np.random.Generator, units: Sequence[str]) -> dict[str, float]:
-    """Return activations of a plausible expression among the given units."""
+    """Return activations of a plausible expression among the given units.
+
+    A unit that exists once for each side moves on both, not quite alike.
+    """
     amount: dict[str, float] = {}
-    both = {"eye": ("closure", "opened-up", "slit"), "eyebrows": ("down", "extern-up", "inner-up", "up")}
-
-    def add(name: str, value: float) -> None:
-        """Add to a unit; a name of both sides moves both, not quite alike."""
+    chances = [chance for chance, _ in _MOODS.values()]
+    mood = list(_MOODS)[int(rng.choice(len(_MOODS), p=chances))]
+    for name, low, high, chance in (*_MOODS[mood][1], *_ALWAYS):
+        value = rng.uniform(low, high) * (rng.random() < chance)
         head, _, tail = name.partition("-")
-        if tail in both.get(head, ()):
-            for side in ("left", "right"):
-                add(f"{head}-{side}-{tail}", value * rng.uniform(0.85, 1.15))
-        else:
-            amount[name] = amount.get(name, 0.0) + float(value)
-
-    mood = rng.choice(["neutral", "smile", "laugh", "speak", "frown", "wonder", "kiss"],
-                      p=[0.36, 0.27, 0.12, 0.1, 0.06, 0.06, 0.03])  # fmt: skip
-    if mood == "smile":
-        add("mouth-corner-puller", rng.uniform(0.3, 1.0))
-        add("mouth-parling", rng.uniform(0, 0.9) * (rng.random() < 0.5))
-        add("eye-slit", rng.uniform(0, 0.2))
-    elif mood == "laugh":
-        add("mouth-corner-puller", rng.uniform(0.6, 1.0))
-        add("mouth-open", rng.uniform(0.15, 0.55))
-        add("mouth-part-later", rng.uniform(0.2, 0.6))
-        add("eye-slit", rng.uniform(0.1, 0.35))
-    elif mood == "speak":
-        add("mouth-open", rng.uniform(0.1, 0.7))
-        add("mouth-protusion", rng.uniform(0, 0.4))
-        add("mouth-eversion", rng.uniform(0, 0.4))
-    elif mood == "frown":
-        add("eyebrows-down", rng.uniform(0.4, 1.0))
-        add("mouth-depression", rng.uniform(0, 0.8))
-        add("mouth-compression", rng.uniform(0, 0.6))
-    elif mood == "wonder":
-        add("eyebrows-up", rng.uniform(0.4, 1.0))
-        add("eye-opened-up", rng.uniform(0.1, 0.7))
-        add("mouth-open", rng.uniform(0, 0.8))
-    elif mood == "kiss":
-        add("mouth-pursing", rng.uniform(0.4, 0.9))
-    if rng.random() < 0.05:
-        add("eye-closure", 1.0)
-    elif rng.random() < 0.25:
-        add("eye-closure", rng.uniform(0, 0.25))
-    if rng.random() < 0.3:
-        add(str(rng.choice(["eyebrows-inner-up", "eyebrows-extern-up", "eyebrows-down", "eyebrows-up"])),
-            rng.uniform(0, 0.4))  # fmt: skip
-    return {name: value for name, value in amount.items() if name in units and value > 0}
+        for key in (name, f"{head}-left-{tail}", f"{head}-right-{tail}"):
+            if key in units and value > 0:
+                part = value if key == name else value * rng.uniform(0.85, 1.15)
+                amount[key] = min(amount.get(key, 0.0) + float(part), 1.15)
+    return amount
 
 
 def save_heads(heads: Heads, folder: Path) -> None:
@@ -300,8 +312,8 @@ def load_heads(folder: Path | None = None) -> Heads:
 
     Args:
         folder: a folder with `model.safetensors` and `config.json`, or a folder of MakeHuman files
-            (`base.obj` and morph targets), from which a model is learnt on the spot (a minute);
-            None for the model that comes with the package.
+            (`base.obj` and morph targets), from which a model is learnt on the spot (about half
+            a minute); None for the model that comes with the package.
 
     Raises:
         CheckpointError: the folder holds no head model, or another kind.
@@ -312,15 +324,13 @@ def load_heads(folder: Path | None = None) -> Heads:
         # Only this way needs scipy and the learning code.
         from pentimento.world.makehuman import learn_heads
 
-        return learn_heads(folder)
+        return learn_heads(folder, people=800)
     try:
         config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
         arrays = load_file(folder / "model.safetensors")
         if config["format"] != "pentimento-head-1":
             raise KeyError(config["format"])
-        wide = {
-            name: arrays[name] * arrays[f"{name}_scale"][:, None, None] for name in _QUANTISED
-        }
+        wide = {name: arrays[name] * arrays[f"{name}_scale"][:, None, None] for name in _QUANTISED}
         points = {
             count: Anchors(
                 arrays[f"landmarks_{count}_corners"].astype(np.int32),

@@ -1,7 +1,7 @@
-"""Triangle meshes with a named part on every triangle, and the table from parts to parsing classes.
+"""Triangle meshes with a named part on every triangle; parts map to parsing classes.
 
-Frame of all geometry: decimetres; x to the subject's left (to the right in a frontal picture), y up,
-z towards the viewer. Triangles are counter-clockwise seen from outside.
+Frame of all geometry: decimetres; x to the subject's left (image right in a frontal picture), y
+up, z towards the viewer. Triangles are counter-clockwise seen from outside.
 
 Shapes: V vertices, T triangles.
 """
@@ -44,7 +44,7 @@ PART_TO_CLASS: Final[dict[str, str]] = {
     "cloth": "cloth",
     "collar": "cloth",
 }
-"""Part → CelebAMask-HQ class. CelebAMask-HQ annotators count bare scalp as skin, the chest as neck."""
+"""Part → CelebAMask-HQ class. Its annotators count bare scalp as skin and the chest as neck."""
 
 PARTS: Final = tuple(PART_TO_CLASS)
 """Names of the values of `Mesh.part`."""
@@ -110,7 +110,10 @@ class Mesh:
 
 
 def make_mesh(
-    vertices: NDArray[np.floating], triangles: NDArray[np.integer], uv: NDArray[np.floating], part: str
+    vertices: NDArray[np.floating],
+    triangles: NDArray[np.integer],
+    uv: NDArray[np.floating],
+    part: str,
 ) -> Mesh:
     """Return a mesh of one part from arrays of any float or integer type.
 
@@ -120,11 +123,10 @@ def make_mesh(
         uv: (V, 2) one position per vertex, or (T, 3, 2) one per corner.
         part: a name of `PARTS`.
     """
-    triangles = np.ascontiguousarray(triangles, np.int32)
     corner_uv = uv[triangles] if uv.ndim == 2 else uv
     return Mesh(
         np.ascontiguousarray(vertices, np.float32),
-        triangles,
+        np.ascontiguousarray(triangles, np.int32),
         np.ascontiguousarray(corner_uv, np.float32),
         np.full(len(triangles), part_index(part), np.uint8),
     )
@@ -136,7 +138,7 @@ def merge(meshes: Sequence[Mesh]) -> Mesh:
     return Mesh(
         np.concatenate([mesh.vertices for mesh in meshes]),
         np.concatenate(
-            [mesh.triangles + np.int32(o) for mesh, o in zip(meshes, offsets, strict=False)]
+            [mesh.triangles + o for mesh, o in zip(meshes, offsets, strict=False)], dtype=np.int32
         ),
         np.concatenate([mesh.uv for mesh in meshes]),
         np.concatenate([mesh.part for mesh in meshes]),
@@ -159,7 +161,8 @@ def vertex_normals(vertices: Floats, triangles: Indices) -> Floats:
         axis=1,
     )
     length = np.linalg.norm(total, axis=1, keepdims=True)
-    return (total / np.maximum(length, 1e-12)).astype(np.float32)
+    normals: Floats = (total / np.maximum(length, 1e-12)).astype(np.float32)
+    return normals
 
 
 def clip(mesh: Mesh, level: Floats) -> Mesh:
@@ -186,9 +189,7 @@ def clip(mesh: Mesh, level: Floats) -> Mesh:
         cuts = []
         for other in (1, 2):
             share = (values[:, 0] / (values[:, 0] - values[:, other]))[:, None]
-            cuts.append(
-                tuple(a[:, 0] + share * (a[:, other] - a[:, 0]) for a in (position, uv))
-            )
+            cuts.append(tuple(a[:, 0] + share * (a[:, other] - a[:, 0]) for a in (position, uv)))
         (p, p_uv), (q, q_uv) = cuts
         if inside == 1:
             fans = [((position[:, 0], uv[:, 0]), (p, p_uv), (q, q_uv))]
@@ -240,9 +241,7 @@ def tube(
     first /= np.maximum(np.linalg.norm(first, axis=1, keepdims=True), 1e-9)
     second = np.cross(first, along)
     turn = np.linspace(0, 2 * np.pi, sides, endpoint=False)
-    ring = (
-        flat * np.cos(turn)[:, None] * first[:, None] + np.sin(turn)[:, None] * second[:, None]
-    )
+    ring = flat * np.cos(turn)[:, None] * first[:, None] + np.sin(turn)[:, None] * second[:, None]
     points = path[:, None] + radius * ring
     if closed:
         points = np.concatenate([points, points[:1]])
@@ -261,7 +260,9 @@ def sphere(
     polar = np.linspace(0, np.pi, rows)[:, None]
     turn = np.linspace(0, 2 * np.pi, columns, endpoint=False)
     out = np.stack(
-        np.broadcast_arrays(np.sin(polar) * np.sin(turn), np.cos(polar), np.sin(polar) * np.cos(turn)),
+        np.broadcast_arrays(
+            np.sin(polar) * np.sin(turn), np.cos(polar), np.sin(polar) * np.cos(turn)
+        ),
         axis=-1,
     )
     uv = np.stack(np.broadcast_arrays(turn / (2 * np.pi), polar / np.pi), axis=-1)
@@ -286,5 +287,10 @@ def grid_triangles(rows: int, columns: int, *, closed: bool = False) -> Indices:
     across = columns if closed else columns - 1
     r, c = np.mgrid[0 : rows - 1, 0:across]
     right = (c + 1) % columns
-    a, b, d, e = r * columns + c, r * columns + right, (r + 1) * columns + c, (r + 1) * columns + right
+    a, b, d, e = (
+        r * columns + c,
+        r * columns + right,
+        (r + 1) * columns + c,
+        (r + 1) * columns + right,
+    )
     return np.stack([a, d, b, b, d, e], axis=-1).reshape(-1, 3).astype(np.int32)
