@@ -81,7 +81,7 @@ class FrozenParser:
         logits = self.logits(picture)
         total = F.cross_entropy(logits, labels, weight, ignore_index=IGNORE, reduction="sum")
         known = labels[labels != IGNORE]
-        return total / weight[known].sum().clamp(min=1.0)
+        return total / weight[known].sum().clamp(min=1e-6)
 
     def features(self, picture: Tensor) -> list[Tensor]:
         """Return hidden features at strides 1 or 2 and coarser, of unit mean magnitude each."""
@@ -118,10 +118,11 @@ def _load_unet(file: Path, labels: LabelSet) -> nn.Module:
             f"unet:{file}: no such file. Convert the official latest_net_P.pth first, or give "
             "the folder of a face-parsing model"
         )
-    network = UNetParser(len(labels))
     state = models.deserialise(file.read_bytes(), str(file))
-    models.restore(nn.ModuleDict({"parser": network}), {f"parser.{k}": v for k, v in state.items()},
-                   str(file))  # fmt: skip
+    first = state.get("down.0.0.weight")
+    network = UNetParser(len(labels), 64 if first is None else len(first))
+    tensors = {f"parser.{key}": value for key, value in state.items()}
+    models.restore(nn.ModuleDict({"parser": network}), tensors, str(file))
     return network
 
 
