@@ -1,15 +1,15 @@
 """The bundled face parser, from data to card.
 
-    python recipes/parser.py train --data DATA --out runs/parser --weights src/pentimento/weights/parser
-    python recipes/parser.py evaluate src/pentimento/weights/parser --data DATA
+    python recipes/parser.py train --data DATA --out runs/parser --weights parser
+    python recipes/parser.py evaluate parser --data DATA
 
 DATA is the folder that holds `london_faces` and, where there, `faker_portraits` and `congress_gray`
 (unlabelled) and `eval_only/helen_mgpe` and `nprportrait_seg` (never trained on). Stages:
 
 1. `teacher`: rendered portraits and the London people of the training side, small crops;
-2. `pseudo`: the teacher finds, aligns and labels the unlabelled pictures, keeping what it is sure of;
-3. `student`: from the teacher's weights, with those pictures in the mixture;
-4. `final`: the student again labels, and goes on at a larger crop;
+2. the teacher finds the faces of the unlabelled pictures and labels what it is sure of;
+3. `student`: from the teacher's weights, with those faces in the mixture;
+4. the student labels them again; `final`: the same at a larger crop;
 5. scores, a sheet to look at, the card and the model.
 
 Every stage leaves its result under `--out`; the same command continues where it was stopped.
@@ -24,14 +24,14 @@ from pathlib import Path
 from typing import Any, Final
 
 import click
-import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from PIL import Image
 
 from pentimento import models
-from pentimento.data.faces import FaceSample, files_by_stem, open_faces, read_rgb, split_of
+from pentimento.data.faces import FaceSample, open_faces, read_rgb, split_of
+from pentimento.engine import storage
 from pentimento.engine.loop import fit
 from pentimento.engine.settings import Settings
 from pentimento.labels import CELEBAMASK19, HELEN11, IGNORE, LabelSet
@@ -41,7 +41,6 @@ from pentimento.ops.warp import cut
 from pentimento.session.faces import find_faces
 from pentimento.structures import LabelMap
 from pentimento.systems.perceive.face_parsing import (
-    CLASSES,
     Config,
     FaceParsing,
     compact,
@@ -56,6 +55,7 @@ _CLASS_WEIGHTS: Final = tuple(
     )
     for name in CELEBAMASK19.classes
 )
+_CERTAIN: Final = 0.75
 _LONDON_PARTS: Final = (
     "skin", "nose", "l_eye", "r_eye", "l_brow", "r_brow", "l_ear", "r_ear", "u_lip", "l_lip",
     "neck",
@@ -69,7 +69,7 @@ class Plan:
     Attributes:
         config: the network, at its final size.
         small: side of the crops of `teacher` and `student`.
-        world: rendered portraits of an epoch.
+        world: rendered portraits to train on.
         steps: of `teacher`, `student` and `final`.
         unlabelled: at most so many unlabelled pictures.
         unseen: rendered portraits of the evaluation.
@@ -145,47 +145,48 @@ def train_stage(
     return trained
 
 
-def unlabelled(data: Path) -> Iterator[Path]:
-    """Yield the pictures that may be learnt from without labels; London by the split of people."""
-    for folder in ("faker_portraits", "congress_gray"):
-        yield from sorted((data / folder).rglob("*.jpg"))
-    for photo in sorted((data / "london_faces" / "smiling").glob("*.jpg")):
-        if split_of(f"neutral-{photo.stem.split('_')[0]}") == "train":
-            yield photo
+def unlabelled(data: Path) -> list[Path]:
+    """Return the pictures that may be learnt from without labels; London by the split of people."""
+    folders = [data / "faker_portraits", data / "congress_gray", data / "london_faces" / "smiling"]
+    photos = [photo for folder in folders for photo in sorted(folder.rglob("*.jpg"))]
+    return [
+        photo
+        for photo in photos
+        if photo.parent.name != "smiling"
+        or split_of(f"neutral-{photo.stem.split('_')[0]}") == "train"
+    ]
 
 
-def label_pictures(
-    teacher: FaceParsing, data: Path, out: Path, limit: int, size: int, certain: float = 0.75
-) -> int:
-    """Find, align and label faces; write `images/` and `labels/` pairs and return how many.
+def find_all(teacher: FaceParsing, data: Path, out: Path, limit: int) -> dict[str, Any]:
+    """Return picture → corners of its largest face's square; kept in `out` picture by picture."""
+    found: dict[str, Any] = json.loads(out.read_text()) if out.exists() else {}
+    for photo in unlabelled(data)[:limit]:
+        name = str(photo.relative_to(data))
+        if name not in found:
+            faces = find_faces(read_rgb(photo), teacher)
+            found[name] = faces[0].quad.tolist() if faces else None
+            storage.replace(out, json.dumps(found).encode())
+    return {name: quad for name, quad in found.items() if quad is not None}
 
-    Where the averaged answer for the face and its mirror image is less certain than `certain`, the
-    label is `IGNORE`.
+
+def label_all(parser: FaceParsing, data: Path, found: dict[str, Any], out: Path, size: int) -> int:
+    """Write `images/` and `labels/` pairs of the faces that were found; return how many.
+
+    A pixel gets a label where the answers for the face and its mirror image, averaged, are certain.
     """
-    done = out / "done"
-    if done.exists():
-        return int(done.read_text())
     for name in ("images", "labels"):
         (out / name).mkdir(parents=True, exist_ok=True)
-    count = 0
-    for photo in list(unlabelled(data))[:limit]:
-        stem = "-".join(photo.relative_to(data).with_suffix("").parts)
+    for name, quad in found.items():
+        stem = "-".join(Path(name).with_suffix("").parts)
         if (out / "labels" / f"{stem}.png").exists():
-            count += 1
             continue
-        rgb = read_rgb(photo)
-        faces = find_faces(rgb, teacher)
-        if not faces:
-            continue
-        crop = cut(rgb, crop_to_picture(faces[0].quad, size), size)
+        crop = cut(read_rgb(data / name), crop_to_picture(np.array(quad), size), size)
         image = np.rint(crop.clip(0, 255)).astype(np.uint8)
-        shares = teacher.probabilities(image, flip=True)
-        labels = np.where(shares.max(0) > certain, shares.argmax(0), IGNORE).astype(np.uint8)
+        shares = parser.probabilities(image, flip=True)
+        labels = np.where(shares.max(0) > _CERTAIN, shares.argmax(0), IGNORE).astype(np.uint8)
         Image.fromarray(image).save(out / "images" / f"{stem}.png")
         Image.fromarray(labels).save(out / "labels" / f"{stem}.png")
-        count += 1
-    done.write_text(str(count))
-    return count
+    return len(found)
 
 
 # Evaluation
@@ -242,8 +243,9 @@ def sheet(parser: FaceParsing, data: Path) -> NDArray[np.uint8]:
     import skimage.data
 
     palette = np.array(CELEBAMASK19.colours, np.uint8)
-    photos = list(unlabelled(data))
-    pictures = [skimage.data.astronaut()] + [read_rgb(p) for p in photos[:: len(photos) // 23 + 1]]
+    photos = unlabelled(data)
+    astronaut = skimage.data.astronaut()  # type: ignore[no-untyped-call]  # has no types
+    pictures = [astronaut, *map(read_rgb, photos[:: len(photos) // 23 + 1])]
     tiles = []
     for rgb in pictures:
         for face in find_faces(rgb, parser)[:1]:
@@ -297,30 +299,30 @@ def cli() -> None:
 @cli.command()
 @click.option("--data", type=click.Path(path_type=Path), envvar="PENTIMENTO_DATA", required=True)
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="Runs and sheets.")
+@click.option("--world", help="Rendered portraits of your own, as a data specification.")
 @click.option("--weights", type=click.Path(path_type=Path), help="Model folder to write.")
 @click.option("--seed", default=0, show_default=True)
 @click.option("--smoke", "short", is_flag=True, help="Seconds instead of an hour, for the tests.")
-def train(data: Path, out: Path, weights: Path | None, seed: int, short: bool) -> None:
+def train(
+    data: Path, out: Path, world: str | None, weights: Path | None, seed: int, short: bool
+) -> None:
     """Run all stages, or continue them, and write model, scores, sheet and card."""
-    torch.set_num_threads(1 if short else torch.get_num_threads())
     plan = smoke() if short else full()
     small = replace(plan.config, size=plan.small)
-    london = f"london:{data / 'london_faces'}"
-    labelled = f"world:count={plan.world}" + (f",8*{london}" if not short else "")
+    labelled = world or f"world:count={plan.world}"
+    if (data / "london_faces").is_dir():
+        labelled += f",4*london:{data / 'london_faces'}"
+    out.mkdir(parents=True, exist_ok=True)
 
-    teacher_config = replace(small, steps=plan.steps[0])
-    parser = train_stage("teacher", labelled, teacher_config, plan, out, None, seed)
-    counts = []
-    for stage, config, lr in (
-        ("student", small, plan.config.lr / 2),
-        ("final", plan.config, plan.config.lr / 4),
-    ):
-        pseudo = out / f"pseudo-{stage}"
-        counts.append(label_pictures(parser, data, pseudo, plan.unlabelled, plan.config.size))
-        spec = labelled + (f",2*{pseudo}" if counts[-1] > 1 else "")
-        steps = plan.steps[1 if stage == "student" else 2]
-        staged = replace(config, steps=steps, lr=lr)
-        parser = train_stage(stage, spec, staged, plan, out, parser, seed + len(counts))
+    teacher = replace(small, steps=plan.steps[0])
+    parser = train_stage("teacher", labelled, teacher, plan, out, None, seed)
+    found = find_all(parser, data, out / "faces.json", plan.unlabelled)
+    for number, (stage, config) in enumerate((("student", small), ("final", plan.config)), 1):
+        pseudo = out / f"labelled-by-{'teacher' if stage == 'student' else 'student'}"
+        label_all(parser, data, found, pseudo, plan.config.size)
+        config = replace(config, steps=plan.steps[number], lr=config.lr / 2**number)
+        spec = f"{labelled},{pseudo}" if len(found) > 1 else labelled
+        parser = train_stage(stage, spec, config, plan, out, parser, seed + number)
 
     scores = evaluate_all(parser, data, plan.unseen)
     (out / "scores.json").write_text(json.dumps(scores, indent=2) + "\n")
@@ -329,7 +331,7 @@ def train(data: Path, out: Path, weights: Path | None, seed: int, short: bool) -
     facts = {
         "seed": seed,
         "steps": " + ".join(map(str, plan.steps)),
-        "pseudo": counts[-1],
+        "pseudo": len(found),
         "world": plan.world,
         "minutes": round(sum(stage["seconds"] for stage in stages) / 60),
         "hardware": f"{platform.machine()} CPU, {torch.get_num_threads()} thread(s)",
@@ -353,5 +355,4 @@ def evaluate(model: Path, data: Path, unseen: int, path: Path | None) -> None:
 
 
 if __name__ == "__main__":
-    cv2.setNumThreads(1)
     cli()
