@@ -9,13 +9,14 @@ from io import BytesIO
 
 import numpy as np
 import pytest
+import tifffile
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageCms
 
 from pentimento.errors import PictureError
 from pentimento.files.metadata import jpeg_segment, png_chunk
-from pentimento.files.pictures import Limits, open_picture, same_content, save_picture
+from pentimento.files.pictures import Limits, open_picture, same_content, save_picture, turned
 from pentimento.structures import Picture
 
 ICC = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
@@ -129,6 +130,22 @@ def test_orientation_is_applied_once(tmp_path, orientation, file_format):
         again = open_picture(path)
         assert again.pixels.shape == picture.pixels.shape
         assert np.abs(again.pixels.astype(int) - upright).max() <= (12 if source is None else 4)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_orientation_of_deep_tiff_is_applied_once(orientation):
+    stored = np.random.default_rng(0).integers(0, 65536, (5, 7, 3), dtype=np.uint16)
+    out = BytesIO()
+    tifffile.imwrite(out, stored, photometric="rgb", extratags=[(274, 3, 1, orientation, True)])
+    assert np.array_equal(open_picture(out.getvalue()).pixels, turned(stored, orientation))
+
+
+def test_exif_that_a_jpeg_cannot_hold_does_not_stop_saving(tmp_path):
+    exif = Image.Exif()
+    exif[270] = "long " * 20_000
+    picture = noise(exif=exif.tobytes())
+    save_picture(picture, tmp_path / "a.jpg")
+    assert open_picture(tmp_path / "a.jpg").pixels.shape == picture.pixels.shape
 
 
 def test_a_turned_jpeg_is_grafted_where_it_lies(tmp_path):
@@ -391,7 +408,7 @@ FULL_DISK = """
 import resource, sys
 import numpy as np
 from pentimento.errors import PictureError
-from pentimento.files.pictures import save_picture
+from pentimento.files.pictures import save_picture, turned
 from pentimento.structures import Picture
 resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
 noise = np.random.default_rng(0).integers(0, 256, (200, 200, 3)).astype(np.uint8)
@@ -434,7 +451,7 @@ SEEDS = {
 
 @pytest.mark.parametrize("seed", sorted(SEEDS))
 @settings(
-    max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(data=st.data())
 def test_flipped_bytes_give_a_picture_or_an_error_for_people(tmp_path, seed, data):

@@ -7,23 +7,26 @@ A scan's `layout` (components, 8) says where its blocks lie; see the column name
 """
 
 import heapq
-from typing import Final
+from collections.abc import Callable
+from typing import Any, Final, TypeVar, cast
 
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+Bytes = NDArray[np.uint8]
+Ints = NDArray[np.int64]
+Lookup = NDArray[np.int32]
+Blocks = NDArray[np.int16]
+_F = TypeVar("_F", bound=Callable[..., Any])
+
 TABLES: Final = 4  # of each class
-
-
 # Columns of a scan's layout, one row per component.
 FIRST, STRIDE, SAMPLING_H, SAMPLING_V, UNITS_WIDE, UNITS_HIGH, DC_TABLE, AC_TABLE = range(8)
-
-
 _SIZES: Final = np.array([value.bit_length() for value in range(65536)], np.int64)
 
 
-def read_tables(payload: bytes, luts: NDArray[np.int32]) -> None:
+def read_tables(payload: bytes, luts: Lookup) -> None:
     """Fill lookup tables: 16 bits ahead → code length << 8 | symbol, 0 where no code begins."""
     at = 0
     while at < len(payload):
@@ -41,7 +44,7 @@ def read_tables(payload: bytes, luts: NDArray[np.int32]) -> None:
         at += 17 + len(symbols)
 
 
-def code_lengths(counts: NDArray[np.int64]) -> list[list[int]]:
+def code_lengths(counts: Ints) -> list[list[int]]:
     """Return the symbols of each code length 1..16 (T.81, K.2: no code is all ones)."""
     # A symbol that never occurs, and so gets the longest code, keeps all ones free.
     heap = [(int(n), -s, [s]) for s, n in enumerate(counts) if n] + [(0, -256, [256])]
@@ -66,7 +69,7 @@ def code_lengths(counts: NDArray[np.int64]) -> list[list[int]]:
     return [[next(symbols) for _ in range(bits[length])] for length in range(1, 17)]
 
 
-def canonical(lengths: list[list[int]]) -> tuple[NDArray[np.int64], bytes]:
+def canonical(lengths: list[list[int]]) -> tuple[Ints, bytes]:
     """Return symbol → length << 16 | code, and the table as a segment stores it."""
     codes = np.zeros(256, np.int64)
     code = 0
@@ -78,11 +81,16 @@ def canonical(lengths: list[list[int]]) -> tuple[NDArray[np.int64], bytes]:
     return codes, bytes(map(len, lengths)) + bytes(s for group in lengths for s in group)
 
 
+def _compiled(function: _F) -> _F:
+    """Compile at the first call and keep the result on disk; types stay visible to the checker."""
+    return cast(_F, njit(cache=True)(function))
+
+
 # A reader's state: position, bit buffer, bits in it, end-of-band run left.
 
 
-@njit(cache=True)
-def _bits(data, state, count):  # type: ignore[no-untyped-def]  # compiled: numba infers the types
+@_compiled
+def _bits(data: Bytes, state: Ints, count: int) -> int:
     """Return the next `count` bits (0..16); zeros past the end of the scan."""
     while state[2] < count:
         byte = 0
@@ -93,19 +101,19 @@ def _bits(data, state, count):  # type: ignore[no-untyped-def]  # compiled: numb
         state[1] = (state[1] << 8 | byte) & 0xFFFFFFFF
         state[2] += 8
     state[2] -= count
-    return (state[1] >> state[2]) & ((1 << count) - 1)
+    return int((state[1] >> state[2]) & ((1 << count) - 1))
 
 
-@njit(cache=True)
-def _symbol(data, state, lut):  # type: ignore[no-untyped-def]
+@_compiled
+def _symbol(data: Bytes, state: Ints, lut: Lookup) -> int:
     """Return the next Huffman symbol, or -1 where no code begins."""
     entry = lut[_bits(data, state, 16)]
     state[2] += 16 - (entry >> 8)
     return entry & 0xFF if entry else -1
 
 
-@njit(cache=True)
-def _signed(data, state, size):  # type: ignore[no-untyped-def]
+@_compiled
+def _signed(data: Bytes, state: Ints, size: int) -> int:
     """Return a value of `size` bits in JPEG's sign convention (T.81, F.2.2.1 EXTEND)."""
     if size == 0:
         return 0
@@ -113,8 +121,16 @@ def _signed(data, state, size):  # type: ignore[no-untyped-def]
     return value if value >> (size - 1) else value - (1 << size) + 1
 
 
-@njit(cache=True)
-def _sequential_ac(data, state, lut, block, start, end, low):  # type: ignore[no-untyped-def]
+@_compiled
+def _sequential_ac(
+    data: Bytes,
+    state: Ints,
+    lut: Lookup,
+    block: Blocks,
+    start: int,
+    end: int,
+    low: int,
+) -> bool:
     """Decode AC coefficients of a sequential scan, or of the first pass of a progressive one."""
     if state[3]:
         state[3] -= 1
@@ -139,8 +155,16 @@ def _sequential_ac(data, state, lut, block, start, end, low):  # type: ignore[no
     return True
 
 
-@njit(cache=True)
-def _refined_ac(data, state, lut, block, start, end, low):  # type: ignore[no-untyped-def]
+@_compiled
+def _refined_ac(
+    data: Bytes,
+    state: Ints,
+    lut: Lookup,
+    block: Blocks,
+    start: int,
+    end: int,
+    low: int,
+) -> bool:
     """Decode one more bit of AC coefficients (T.81, G.1.2.3)."""
     k = start
     while k <= end:
@@ -173,8 +197,16 @@ def _refined_ac(data, state, lut, block, start, end, low):  # type: ignore[no-un
     return True
 
 
-@njit(cache=True)
-def _decode_block(data, state, luts, part, block, previous, spectrum):  # type: ignore[no-untyped-def]
+@_compiled
+def _decode_block(
+    data: Bytes,
+    state: Ints,
+    luts: Lookup,
+    part: Ints,
+    block: Blocks,
+    previous: Ints,
+    spectrum: Ints,
+) -> bool:
     """Decode what one scan says about one block."""
     start, end, high, low, progressive = spectrum
     if start == 0:
@@ -194,9 +226,27 @@ def _decode_block(data, state, luts, part, block, previous, spectrum):  # type: 
     return _sequential_ac(data, state, luts[part[AC_TABLE]], block, first, end, low)
 
 
-@njit(cache=True)
-def decode_scan(data, at, blocks, layout, luts, spectrum, interval):  # type: ignore[no-untyped-def]
-    """Decode one scan into `blocks`; return whether it is sound."""
+@_compiled
+def decode_scan(
+    data: Bytes,
+    at: int,
+    blocks: Blocks,
+    layout: Ints,
+    luts: Lookup,
+    spectrum: Ints,
+    interval: int,
+) -> bool:
+    """Decode one scan into `blocks`; return whether it is sound.
+
+    Args:
+        data: the whole file.
+        at: where the scan's coded data begin.
+        blocks: (N, 64) coefficients in zigzag order, written in place.
+        layout: (components, 8), columns as named above.
+        luts: (8, 65536) of `read_tables`: four tables for DC, then four for AC.
+        spectrum: Ss, Se, Ah, Al (T.81, B.2.3) and whether the process is progressive.
+        interval: MCUs between restart markers, 0 for none.
+    """
     state = np.array([at, 0, 0, 0])
     previous = np.zeros((len(layout), 1), np.int64)
     wide, high = layout[0, UNITS_WIDE], layout[0, UNITS_HIGH]
@@ -225,8 +275,8 @@ def decode_scan(data, at, blocks, layout, luts, spectrum, interval):  # type: ig
     return True
 
 
-@njit(cache=True)
-def _put(out, sink, value, count):  # type: ignore[no-untyped-def]
+@_compiled
+def _put(out: Bytes, sink: Ints, value: int, count: int) -> None:
     """Append bits; `sink` is position, bit buffer, bits in it."""
     sink[1] = (sink[1] << count | value) & 0xFFFFFFFFFF
     sink[2] += count
@@ -240,8 +290,10 @@ def _put(out, sink, value, count):  # type: ignore[no-untyped-def]
             sink[0] += 1
 
 
-@njit(cache=True)
-def _emit(out, sink, codes, counts, symbol, value, size):  # type: ignore[no-untyped-def]
+@_compiled
+def _emit(
+    out: Bytes, sink: Ints, codes: Ints, counts: Ints, symbol: int, value: int, size: int
+) -> None:
     """Count a symbol, or write it and the `size` bits of its value."""
     if out.size == 0:
         counts[symbol] += 1
@@ -251,8 +303,8 @@ def _emit(out, sink, codes, counts, symbol, value, size):  # type: ignore[no-unt
     _put(out, sink, (codes[symbol] & 0xFFFF) << size | bits, (codes[symbol] >> 16) + size)
 
 
-@njit(cache=True)
-def encode_scan(blocks, layout, codes, counts, out):  # type: ignore[no-untyped-def]
+@_compiled
+def encode_scan(blocks: Blocks, layout: Ints, codes: Ints, counts: Ints, out: Bytes) -> int:
     """Write a sequential scan into `out` and return its bytes.
 
     With an empty `out`, count symbols into `counts` and return the bits of all values.
@@ -274,24 +326,24 @@ def encode_scan(blocks, layout, codes, counts, out):  # type: ignore[no-untyped-
                         + column * part[SAMPLING_H]
                         + x
                     ]
-                    difference = block[0] - previous[c]
+                    difference = int(block[0] - previous[c])
                     previous[c] = block[0]
-                    size = _SIZES[abs(difference)]
+                    size = int(_SIZES[abs(difference)])
                     _emit(out, sink, dc_codes, dc_counts, size, difference, size)
                     run = 0
                     for k in range(1, 64):
-                        value = np.int64(block[k])
+                        value = int(block[k])
                         if value == 0:
                             run += 1
                             continue
                         while run > 15:
                             _emit(out, sink, ac_codes, ac_counts, 0xF0, 0, 0)
                             run -= 16
-                        size = _SIZES[abs(value)]
+                        size = int(_SIZES[abs(value)])
                         _emit(out, sink, ac_codes, ac_counts, run << 4 | size, value, size)
                         run = 0
                     if run:
                         _emit(out, sink, ac_codes, ac_counts, 0, 0, 0)
     if out.size and sink[2]:
         _put(out, sink, (1 << (8 - sink[2])) - 1, 8 - sink[2])  # pad with ones
-    return sink[0]
+    return int(sink[0])

@@ -119,10 +119,11 @@ def graft(
         coded = _decode(source)
         touched = _add_change(coded, before, after)
         result = _encode(source, coded, exif)
-    except (_UnsupportedError, struct.error, IndexError, ValueError, KeyError):
+        # Whatever was odd about the source, what counts is how others decode the result.
+        with warnings.catch_warnings(action="ignore"), Image.open(BytesIO(result)) as image:
+            differs = np.asarray(image).reshape(before.shape) != before
+    except (_UnsupportedError, struct.error, IndexError, ValueError, KeyError, OSError):
         return None
-    with warnings.catch_warnings(action="ignore"), Image.open(BytesIO(result)) as image:
-        differs = np.asarray(image).reshape(before.shape) != before
     differs[_reach(touched, coded)] = False
     return None if differs.any() else result
 
