@@ -45,7 +45,6 @@ from pentimento.engine.system import Dataset, OptimizerSpec, Split, Terms, Updat
 from pentimento.errors import MaskError
 from pentimento.labels import CELEBAMASK19, IGNORE, LABEL_SETS, remap_table
 from pentimento.losses.adversarial import cross_entropy, feature_matching
-from pentimento.losses.parser import FrozenParser
 from pentimento.losses.perceptual import LEVEL_WEIGHTS, feature_distance, load_vgg19
 from pentimento.metrics.images import psnr, ssim
 from pentimento.metrics.segmentation import Confusion
@@ -68,6 +67,7 @@ from pentimento.nn.mgpe import (
 from pentimento.nn.textures import Textures
 from pentimento.ops.bend import bend, hide
 from pentimento.structures import LabelMap
+from pentimento.systems.frozen_parser import FrozenParser
 
 PARTS_OF_REGION: Final[dict[str, tuple[str, ...]]] = {
     "skin": ("skin",), "nose": ("skin",), "brows": ("skin",), "left_brow": ("skin",),
