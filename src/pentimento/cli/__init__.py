@@ -14,6 +14,7 @@ VERBS: Final[dict[str, str]] = {
     "train": "Train a system, or continue a run.",
     "evaluate": "Measure a model or a run.",
     "systems": "List what can be trained and used.",
+    "world": "render people who do not exist, with every truth",
 }
 """Verb → its one line. The verb `x` is the click command `command` in `pentimento/cli/x.py`."""
 

@@ -116,9 +116,8 @@ def fit(
                 progress.cursor += 1
             optimizers.end()
             progress.step += 1
-            for index in stream.bad.keys() - progress.bad.keys():
-                log.say(f"sample {index} is replaced: {stream.bad[index]}")
-            progress.bad = dict(stream.bad)
+            progress.bad = stream.bad
+            log.say(*stream.news())
             averages.follow(progress.step)
 
             # ---- not finite: skipped, counted, and too many in a row go back to the last good
