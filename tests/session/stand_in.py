@@ -28,6 +28,7 @@ class ColourParser:
     def probabilities(self, image: NDArray[np.uint8]) -> NDArray[np.float32]:
         self.calls += 1
         far = ((image[:, :, None].astype(np.float32) - self._colours) ** 2).sum(3)
+        far = cv2.blur(far, (3, 3))
         near = np.exp(-(far - far.min(2, keepdims=True)) / 800)
         planes = np.zeros((19, *image.shape[:2]), np.float32)
         for value, plane in zip(self._values, np.moveaxis(near, 2, 0), strict=True):

@@ -27,7 +27,8 @@ def digest(made: WorldPortrait) -> str:
 
 def test_portrait_same_seed_gives_same_bytes_in_a_fresh_process() -> None:
     program = (
-        "import sys; sys.path.insert(0, 'tests/world'); from test_portraits import digest, portrait;"
+        "import sys; sys.path.insert(0, 'tests/world');"
+        "from test_portraits import digest, portrait;"
         "print(digest(portrait(5, 64)), digest(portrait(6, 64)))"
     )
     fresh = subprocess.run(
@@ -75,7 +76,10 @@ def test_uv_lies_in_range_and_on_the_head(crowd: list[WorldPortrait]) -> None:
         assert not (made.uv.covered & made.labels.mask("background", "hat", "eye_g")).any()
         face = made.labels.mask("nose", "u_lip", "l_lip")
         assert made.uv.covered[face].mean() > 0.9
-        assert made.uv.covered.sum() <= (~made.labels.mask(*bare)).sum() + made.labels.mask("hair").sum()
+        assert (
+            made.uv.covered.sum()
+            <= (~made.labels.mask(*bare)).sum() + made.labels.mask("hair").sum()
+        )
 
 
 def test_landmarks_lie_in_the_box_and_the_box_on_the_face(crowd: list[WorldPortrait]) -> None:
@@ -98,7 +102,7 @@ def test_visible_eye_landmarks_lie_on_their_eye(crowd: list[WorldPortrait]) -> N
             for (x, y), visible in zip(marks.xy[points], marks.visible[points], strict=True):
                 if visible and 0 <= x < 64 and 0 <= y < 64:
                     seen += 1
-                    hits += grown[int(y), int(x)]
+                    hits += int(grown[int(y), int(x)])
     assert seen > 500
     assert hits / seen > 0.95
 

@@ -1,5 +1,7 @@
 """The rasteriser against hand-computed triangles and the promises of its fill rule."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -9,7 +11,9 @@ from numpy.typing import NDArray
 from pentimento.world.raster import Camera, Layer
 
 
-def drawn(points: list[tuple[float, float, float]], triangles: list[tuple[int, int, int]], side: int = 8) -> Layer:
+def drawn(
+    points: Sequence[Sequence[float]], triangles: Sequence[tuple[int, int, int]], side: int = 8
+) -> Layer:
     layer = Layer.empty(side, side)
     layer.draw(np.array(points, np.float64), np.array(triangles, np.int32), 3)
     return layer
@@ -26,7 +30,9 @@ def test_draw_covers_centres_inside_and_on_top_and_left_edges() -> None:
 
 
 @pytest.mark.parametrize("order", [(0, 1, 2), (0, 2, 1)])
-def test_draw_is_two_sided_and_weights_belong_to_the_given_corners(order: tuple[int, int, int]) -> None:
+def test_draw_is_two_sided_and_weights_belong_to_the_given_corners(
+    order: tuple[int, int, int],
+) -> None:
     layer = drawn([(0, 0, 1), (8, 0, 1), (0, 8, 1)], [order])
     centre = layer.weights[1, 2]  # sample (2.5, 1.5): corner 1 has 2.5/8, corner 2 has 1.5/8
     weights = dict(zip(order, (*centre, 1 - centre.sum()), strict=True))
@@ -64,7 +70,10 @@ coordinate = st.integers(-40, 200).map(lambda k: k / 16)
 
 
 @settings(max_examples=150, deadline=None)
-@given(st.lists(st.tuples(coordinate, coordinate), min_size=3, max_size=3, unique=True), st.tuples(coordinate, coordinate))
+@given(
+    st.lists(st.tuples(coordinate, coordinate), min_size=3, max_size=3, unique=True),
+    st.tuples(coordinate, coordinate),
+)
 def test_triangles_round_a_point_cover_each_sample_once(
     corners: list[tuple[float, float]], middle: tuple[float, float]
 ) -> None:

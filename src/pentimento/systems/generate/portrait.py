@@ -45,7 +45,6 @@ from pentimento.engine.system import Dataset, OptimizerSpec, Split, Terms, Updat
 from pentimento.errors import MaskError
 from pentimento.labels import CELEBAMASK19, IGNORE, LABEL_SETS, remap_table
 from pentimento.losses.adversarial import cross_entropy, feature_matching
-from pentimento.losses.parser import FrozenParser
 from pentimento.losses.perceptual import LEVEL_WEIGHTS, feature_distance, load_vgg19
 from pentimento.metrics.images import psnr, ssim
 from pentimento.metrics.segmentation import Confusion
@@ -56,13 +55,19 @@ from pentimento.nn.mgpe import (
     PartCodes,
     Vectors,
     crops,
+    divergence,
+    draw,
     lay_out,
+    official_init,
     one_hot,
     part_masks,
+    permute,
+    roll,
 )
 from pentimento.nn.textures import Textures
 from pentimento.ops.bend import bend, hide
 from pentimento.structures import LabelMap
+from pentimento.systems.frozen_parser import FrozenParser
 
 PARTS_OF_REGION: Final[dict[str, tuple[str, ...]]] = {
     "skin": ("skin",), "nose": ("skin",), "brows": ("skin",), "left_brow": ("skin",),
@@ -140,7 +145,7 @@ class Config:
     averaged: bool = True
     batch_size: int = 4
     steps: int = 10_000
-    lr: float = 5e-4
+    lr: float = 4e-4
     critic_lr: float = 2e-4
     betas: tuple[float, float] = (0.5, 0.99)
     constant: float = 0.5
@@ -277,7 +282,7 @@ class Portrait:
         }
         self.networks = nn.ModuleDict({**painters, **critics})
         if c.family == "paper":
-            self.networks.apply(_official_init)
+            self.networks.apply(official_init)
         self.optimizers: Mapping[str, OptimizerSpec] = {
             "generator": OptimizerSpec(tuple(painters), c.lr, c.betas, schedule=self._schedule),
             **{
@@ -319,7 +324,7 @@ class Portrait:
 
         layout = lay_out(known(batch.labels), self.names, c.enlarge)
         source, source_labels, background = self._source(batch)
-        codes = _drawn(self.family.encode(self.networks, source, source_labels))
+        codes = draw(self.family.encode(self.networks, source, source_labels))
         terms: dict[str, Tensor] = {}
         if c.w_part:
             terms["part"] = c.w_part * self._local(codes, source, source_labels)
@@ -327,7 +332,7 @@ class Portrait:
             fake = self._paint(codes, batch, background)
             terms |= self._paired_terms(fake, batch, layout, adversarial)
         if unpaired:
-            swapped = self._paint(_permuted(codes), batch, background)
+            swapped = self._paint(permute(codes), batch, background)
             terms |= self._unpaired_terms(swapped, batch, layout)
         if terms:
             update("generator", terms)
@@ -337,7 +342,7 @@ class Portrait:
         if unpaired and c.w_adversarial:
             terms |= self._judge("critic_unpaired", swapped, batch, layout, update)
         if c.family == "paper":  # the official code logs the divergence and never optimises it
-            terms["kl"] = _divergence(codes).detach()
+            terms["kl"] = divergence(codes).detach()
         return terms
 
     def _source(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
@@ -469,7 +474,7 @@ class Portrait:
                     min(psnr(a, b), 60.0) for a, b in zip(truth, edit, strict=True)
                 ]
                 if judged and len(batch.image) > 1:
-                    swapped = self._paint(_rolled(codes), batch, everywhere)
+                    swapped = self._paint(roll(codes), batch, everywhere)
                     parse = self._parser().logits(swapped).argmax(1)
                     confusion.add(_values(batch.labels), _values(parse))
         measured = {name: float(np.mean(values)) for name, values in found.items()}
@@ -485,7 +490,7 @@ class Portrait:
                 self.networks, *bend(batch.image, batch.labels, generator=chance)
             )
             painted = [
-                self._paint(source, batch, everywhere) for source in (codes, bent, _rolled(codes))
+                self._paint(source, batch, everywhere) for source in (codes, bent, roll(codes))
             ]
         palette = batch.image.new_ones((256, 3))
         palette[: len(self.names)] = palette.new_tensor(self.names.colours) / 255
@@ -578,59 +583,6 @@ class Portrait:
 def known(labels: Tensor) -> Tensor:
     """Return labels in which unknown pixels are background."""
     return labels.where(labels != IGNORE, 0)
-
-
-def _drawn(codes: PartCodes) -> PartCodes:
-    """Draw vector codes from their distributions; textures are what they are."""
-    out: PartCodes = {}
-    for part, code in codes.items():
-        out[part] = dict(code)
-        if "log_variance" in code:
-            spread = torch.exp(0.5 * code["log_variance"])
-            out[part]["mean"] = code["code"]
-            out[part]["code"] = code["code"] + spread * torch.randn_like(spread)
-    return out
-
-
-def _divergence(codes: PartCodes) -> Tensor:
-    """KL divergence of the vector codes from the standard normal, per face, summed over parts."""
-    terms = [
-        (code["mean"].square() + code["log_variance"].exp() - 1 - code["log_variance"])
-        .sum(1)
-        .mean()
-        for code in codes.values()
-    ]
-    return 0.5 * torch.stack(terms).sum()
-
-
-def _picked(codes: PartCodes, part: str, order: Tensor) -> dict[str, Tensor]:
-    return {name: value[order] for name, value in codes[part].items()}
-
-
-def _permuted(codes: PartCodes) -> PartCodes:
-    """Give every face of the batch, part by part, a random face's code."""
-    out: PartCodes = {}
-    for part, code in codes.items():
-        some = next(iter(code.values()))
-        out[part] = _picked(codes, part, torch.randperm(len(some), device=some.device))
-    return out
-
-
-def _rolled(codes: PartCodes) -> PartCodes:
-    """Give every face of the batch the next one's codes."""
-    return {
-        part: {name: value.roll(-1, 0) for name, value in code.items()}
-        for part, code in codes.items()
-    }
-
-
-def _official_init(module: nn.Module) -> None:
-    """Convolutions N(0, 0.02), gains of batch norms N(1, 0.02), as the official code draws them."""
-    if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
-        nn.init.normal_(module.weight, 0.0, 0.02)
-    elif isinstance(module, nn.BatchNorm2d):
-        nn.init.normal_(module.weight, 1.0, 0.02)
-        nn.init.zeros_(module.bias)
 
 
 def _bytes(pictures: Tensor) -> NDArray[np.uint8]:
