@@ -144,8 +144,8 @@ class Config:
     mirrored: bool = True
     averaged: bool = True
     batch_size: int = 4
-    steps: int = 10_000
-    lr: float = 4e-4
+    steps: int = 6_000
+    lr: float = 1e-3
     critic_lr: float = 2e-4
     betas: tuple[float, float] = (0.5, 0.99)
     constant: float = 0.5
