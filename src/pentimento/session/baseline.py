@@ -22,6 +22,7 @@ from pentimento.ops.blend import (
     extend,
     low_pass,
     nearest,
+    push_pull,
     to_lab,
 )
 from pentimento.ops.regions import Labels, Mask, grow, register
@@ -65,15 +66,17 @@ class Painted:
 
 @dataclass(frozen=True)
 class Tone:
-    """A generator's opinion, in the frame of the crop (`session.repaint`).
+    """A generator's opinion, in the frame (`session.repaint`).
 
     Attributes:
-        after: (S, S, 3) its picture of the edit, freed of the error it makes on the source.
-        change: (S, S, 3) what the edit changed in its pictures, smoothed.
+        before: (S, S, 3) its picture of the source.
+        after: (S, S, 3) its picture of the edit.
+        known: (S, S) where it has one: the face's square.
     """
 
+    before: Float
     after: Float
-    change: Float
+    known: Mask
 
 
 def paint(scene: Scene, tone: Tone | None = None) -> Painted:
@@ -83,7 +86,8 @@ def paint(scene: Scene, tone: Tone | None = None) -> Painted:
         return Painted(scene.image, np.ones(scene.labels.shape, np.float32))
     part = scene.within((rows, columns))
     if tone is not None:
-        tone = Tone(tone.after[rows, columns], tone.change[rows, columns])
+        window = (rows, columns)
+        tone = Tone(tone.before[window], tone.after[window], tone.known[window])
     new, moved = _Canvas(part, tone).painted()
     image = scene.image.copy()
     weight = part.weight[..., None]
@@ -273,7 +277,7 @@ class _Canvas:
         new = (self.scene.target == value) & (self.scene.weight > 0) & ~known
         if sure.sum() < 12:
             if self.tone is not None and value in PAINTED:
-                return self.tone.after
+                return push_pull(self._trusted(value, self.tone), self.tone.known)
             colour = np.array(_TYPICAL[list(VALUE)[value]], np.float32)
             filled = np.broadcast_to(colour, image.shape).astype(np.float32)
         elif (need & ~sure).any():
@@ -284,14 +288,25 @@ class _Canvas:
         else:
             filled = image
         if self.tone is not None and value in PAINTED and new.any():
-            return self._told(filled, new, self.tone)
+            return self._told(value, filled, new, self.tone)
         return filled
 
-    def _told(self, filled: Float, new: Mask, tone: Tone) -> Float:
+    def _trusted(self, value: int, tone: Tone) -> Float:
+        """Return the generator's picture of the edit, freed of the error it makes on the class."""
+        scene = self.scene
+        seen = tone.known & (scene.labels == value)
+        if seen.sum() < 12:
+            seen = tone.known & np.isin(scene.labels, PAINTED)
+        error = (scene.image - tone.before)[seen].mean(0) if seen.any() else np.zeros(3)
+        return np.asarray(np.clip(tone.after + error, 0, 255), np.float32)
+
+    def _told(self, value: int, filled: Float, new: Mask, tone: Tone) -> Float:
         """Return the content with the generator's low frequencies where it is new."""
         sigma = 4 * self.unit
-        wide = grow(new, 2 * self.unit)
-        wanted = low_pass(tone.after, wide, sigma)
+        wide = grow(new, 2 * self.unit) & tone.known
+        if not wide.any():
+            return filled
+        wanted = low_pass(self._trusted(value, tone), wide, sigma)
         shift = np.where(wide[..., None], wanted - low_pass(filled, wide, sigma), 0)
         return np.asarray(filled + shift, np.float32)
 
@@ -308,6 +323,12 @@ class _Canvas:
         support = cv2.resize(weight, (small, small), interpolation=cv2.INTER_AREA)
         return register(shrunk[0], shrunk[1], np.asarray(support), side)
 
+    def _changed(self, inside: Mask, tone: Tone) -> Float:
+        """Return what the edit changes in the generator's pictures of a region, continued."""
+        seen = inside & tone.known
+        change = low_pass(tone.after - tone.before, seen, 1.5 * self.unit)
+        return push_pull(change, seen) if seen.any() else np.zeros_like(change)
+
     def _restyled(self, image: Float) -> Float:
         """Return the picture with the looks that were asked for."""
         styles = {id(style): style for style in self.scene.styles.values()}
@@ -317,7 +338,7 @@ class _Canvas:
                 continue
             soft = cv2.GaussianBlur(inside.astype(np.float32), (0, 0), 1.2 * self.unit)[..., None]
             if self.tone is not None and set(style.classes) & set(PAINTED):
-                image = image + soft * self.tone.change
+                image = image + soft * self._changed(inside, self.tone)
                 continue
             new = colour_transfer(image, inside, style.pixels)
             image = image + style.amount * soft * (new - image)
