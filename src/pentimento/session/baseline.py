@@ -39,6 +39,7 @@ from pentimento.session.scene import (
     vacated,
 )
 
+_DARK: Final = 16.0  # of 255, added before logarithms: shadows are not worth much
 _FIELD_SIDE: Final = 192  # px: registration works no finer than this
 _TYPICAL: Final = {
     "background": (128, 128, 128), "skin": (200, 150, 130), "nose": (200, 148, 128),
@@ -158,7 +159,7 @@ class _Canvas:
             domain = grow(own | theirs, 5 * self.unit) & np.isin(scene.labels, FACE)
             others = [v for v in FEATURES if v not in values]
             domain &= ~(np.isin(labels, others) & ~theirs)
-            image = clone(image, donor.image, domain)
+            image = _relit(clone(_light(image), _light(donor.image), domain))
             labels[own] = VALUE["skin"]
             labels[theirs] = donor.labels[theirs]
             self.moved |= domain
@@ -323,11 +324,16 @@ class _Canvas:
         support = cv2.resize(weight, (small, small), interpolation=cv2.INTER_AREA)
         return register(shrunk[0], shrunk[1], np.asarray(support), side)
 
-    def _changed(self, inside: Mask, tone: Tone) -> Float:
-        """Return what the edit changes in the generator's pictures of a region, continued."""
+    def _shading(self, inside: Mask, tone: Tone) -> Float:
+        """Return how the generator's change of a region's look varies over the region.
+
+        Its mean is left out: what the region's colours shall be is seen in the reference itself.
+        """
         seen = inside & tone.known
-        change = low_pass(tone.after - tone.before, seen, 1.5 * self.unit)
-        return push_pull(change, seen) if seen.any() else np.zeros_like(change)
+        if not seen.any():
+            return np.zeros_like(tone.after)
+        change = low_pass(tone.after - tone.before, seen, 4 * self.unit)
+        return push_pull(change - change[seen].mean(0), seen)
 
     def _restyled(self, image: Float) -> Float:
         """Return the picture with the looks that were asked for."""
@@ -337,12 +343,21 @@ class _Canvas:
             if inside.sum() < 12 or len(style.pixels) < 12:
                 continue
             soft = cv2.GaussianBlur(inside.astype(np.float32), (0, 0), 1.2 * self.unit)[..., None]
+            change = style.amount * (colour_transfer(image, inside, style.pixels) - image)
             if self.tone is not None and set(style.classes) & set(PAINTED):
-                image = image + soft * self._changed(inside, self.tone)
-                continue
-            new = colour_transfer(image, inside, style.pixels)
-            image = image + style.amount * soft * (new - image)
+                change = change + self._shading(inside, self.tone)
+            image = image + soft * change
         return np.asarray(image, np.float32)
+
+
+def _light(image: Float) -> Float:
+    """Return a picture whose differences are ratios of light: lips stay redder than any skin."""
+    return np.log(np.maximum(image, 0) + np.float32(_DARK))
+
+
+def _relit(light: Float) -> Float:
+    """Undo `_light`."""
+    return np.asarray(np.clip(np.exp(light) - _DARK, 0, 255), np.float32)
 
 
 def guided(guide: Float, mask: Float, radius: int, eps: float) -> Float:
