@@ -6,8 +6,9 @@ accumulation, optimizers, schedules, averages, distribution, checkpoints) is the
 reached through one call, `update(name, terms)`.
 
 Beside its class, a system's module holds three names that the command line and the tests use:
-`Config` (a frozen pydantic dataclass), `PRESETS` (`{"tiny": tiny, "compact": compact, …}`,
-functions without arguments that return a `Config`) and `open_data(spec, split, config)`.
+`Config` (a frozen pydantic dataclass with at least `steps` and `batch_size`), `PRESETS`
+(`{"tiny": tiny, "compact": compact, …}`, functions without arguments that return a `Config`) and
+`open_data(spec, split, config)`.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence

@@ -7,7 +7,6 @@ import pytest
 import torch
 from torch import Tensor
 
-from pentimento import weights
 from pentimento.data.faces import FaceSample
 from pentimento.engine.system import Terms
 from pentimento.errors import CheckpointError, MaskError
@@ -288,7 +287,7 @@ def test_a_judge_measures_swaps_and_teaches(monkeypatch: pytest.MonkeyPatch) -> 
 def test_training_without_the_parser_that_was_asked_for_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(weights, "__file__", str(tmp_path / "__init__.py"))
+    monkeypatch.setattr("pentimento.systems.frozen_parser.BUNDLED", tmp_path / "parser")
     system = built(replace(tiny(), parser="bundled", w_parse=1.0, adversarial_from=0.0))
     batch = system.collate([face(64, n) for n in range(2)])
     with pytest.raises(CheckpointError, match="parser=none"):

@@ -45,7 +45,6 @@ from pentimento.engine.system import Dataset, OptimizerSpec, Split, Terms, Updat
 from pentimento.errors import MaskError
 from pentimento.labels import CELEBAMASK19, IGNORE, LABEL_SETS, remap_table
 from pentimento.losses.adversarial import cross_entropy, feature_matching
-from pentimento.losses.parser import FrozenParser
 from pentimento.losses.perceptual import LEVEL_WEIGHTS, feature_distance, load_vgg19
 from pentimento.metrics.images import psnr, ssim
 from pentimento.metrics.segmentation import Confusion
@@ -68,6 +67,7 @@ from pentimento.nn.mgpe import (
 from pentimento.nn.textures import Textures
 from pentimento.ops.bend import bend, hide
 from pentimento.structures import LabelMap
+from pentimento.systems.frozen_parser import FrozenParser
 
 PARTS_OF_REGION: Final[dict[str, tuple[str, ...]]] = {
     "skin": ("skin",), "nose": ("skin",), "brows": ("skin",), "left_brow": ("skin",),
@@ -145,7 +145,7 @@ class Config:
     averaged: bool = True
     batch_size: int = 4
     steps: int = 10_000
-    lr: float = 5e-4
+    lr: float = 4e-4
     critic_lr: float = 2e-4
     betas: tuple[float, float] = (0.5, 0.99)
     constant: float = 0.5

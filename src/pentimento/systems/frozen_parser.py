@@ -12,10 +12,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from pentimento import models, weights
+from pentimento import models
 from pentimento.errors import CheckpointError
 from pentimento.labels import CELEBAMASK19, HELEN11, IGNORE, LabelSet, remap_table
 from pentimento.nn.mgpe import UNetParser
+
+BUNDLED: Final = Path(__file__).parents[1] / "weights" / "parser"
 
 # Class of network → modules whose outputs serve as features, fine to coarse.
 _TAPS: Final = {
@@ -129,7 +131,7 @@ def _load_unet(file: Path, labels: LabelSet) -> nn.Module:
 def _load_system(source: str) -> Any:
     folder = Path(source)
     if source == "bundled":
-        folder = Path(weights.__file__).parent / "parser"
+        folder = BUNDLED
         if not folder.is_dir():
             raise CheckpointError(
                 "no parser is bundled with this installation. Give the folder of a trained one "

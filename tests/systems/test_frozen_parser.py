@@ -6,11 +6,11 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
-from pentimento import models, weights
+from pentimento import models
 from pentimento.errors import CheckpointError
 from pentimento.labels import CELEBAMASK19, HELEN11, IGNORE
-from pentimento.losses.parser import FrozenParser
 from pentimento.nn.mgpe import UNetParser
+from pentimento.systems.frozen_parser import FrozenParser
 from pentimento.systems.perceive.face_parsing import FaceParsing, tiny
 
 
@@ -78,7 +78,7 @@ def test_other_sizes_are_resized_for_the_parser(system: FaceParsing) -> None:
 def test_missing_parsers_are_refused_with_the_remedy(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(weights, "__file__", str(tmp_path / "__init__.py"))
+    monkeypatch.setattr("pentimento.systems.frozen_parser.BUNDLED", tmp_path / "parser")
     with pytest.raises(CheckpointError, match="parser=none"):
         FrozenParser("bundled", CELEBAMASK19)
     with pytest.raises(CheckpointError, match="latest_net_P"):
