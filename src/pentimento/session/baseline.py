@@ -225,9 +225,12 @@ class _Canvas:
         for value in FACE:
             want = (self.beneath == value) & near
             have = here == value
+            # Between parts of the face a contour that is missed by a little is not worth a patch.
+            near_enough = grow(have, 2 * self.unit) & np.isin(here, FACE)
             if value == VALUE["skin"]:
                 have &= ~self.halo
-            missing = want & ~have
+                near_enough &= ~self.halo
+            missing = want & ~have & ~near_enough
             if not missing.any():
                 continue
             filled = self._extended(value, image, have, missing)
@@ -243,7 +246,8 @@ class _Canvas:
         have = (donor.labels if donor else labels) == value
         want = self.hair if value == VALUE["hair"] else scene.target == value
         content = self._toned(donor, value) if donor else image
-        if value not in SETTING:
+        # What is only cut short or covered stays as it is; what must reach further is stretched.
+        if value not in SETTING and (want & ~have & (scene.weight > 0)).sum() > 30 * self.unit**2:
             field = self._field([have], [want])
             if field is not None:
                 content = flow_warp(content, field)
