@@ -5,12 +5,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 from torch import Tensor
 
 from pentimento.data.faces import FaceSample
 from pentimento.engine.system import Terms
 from pentimento.errors import CheckpointError, MaskError
 from pentimento.labels import CELEBAMASK19, HELEN11, IGNORE, REGIONS
+from pentimento.losses.perceptual import VGG19
 from pentimento.nn.mgpe import PARTS, lay_out
 from pentimento.structures import LabelMap
 from pentimento.systems.generate.portrait import (
@@ -288,10 +290,28 @@ def test_training_without_the_parser_that_was_asked_for_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("pentimento.systems.frozen_parser.BUNDLED", tmp_path / "parser")
-    system = built(replace(tiny(), parser="bundled", w_parse=1.0, adversarial_from=0.0))
+    system = built(replace(tiny(), parser="bundled", w_parse=1.0))  # used in half the run only
     batch = system.collate([face(64, n) for n in range(2)])
     with pytest.raises(CheckpointError, match="parser=none"):
         system.train_step(batch, Steps(system))
+
+
+def test_vgg19_teaches_and_may_not_change_between_runs(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    file = tmp_path / "vgg19.safetensors"
+    save_file(VGG19().state_dict(), file)
+    config = replace(tiny(), size=32, perceptual=f"vgg19:{file}")
+    system = built(config)
+    batch = system.collate([face(32)])
+    assert system.train_step(batch, Steps(system))["perceptual"] > 0
+    resumed = built(config)
+    resumed.load_extra_state(system.extra_state())
+    resumed.train_step(batch, Steps(resumed))
+    save_file({k: v + 1 for k, v in VGG19().state_dict().items()}, file)
+    other = built(config)
+    other.load_extra_state(system.extra_state())
+    with pytest.raises(CheckpointError, match="not the VGG-19 that this run began with"):
+        other.train_step(batch, Steps(other))
 
 
 def test_every_region_has_its_parts() -> None:

@@ -42,7 +42,7 @@ from torch import Tensor, nn
 from pentimento.data.augment import mirror
 from pentimento.data.faces import Faces, FaceSample, open_faces
 from pentimento.engine.system import Dataset, OptimizerSpec, Split, Terms, Update
-from pentimento.errors import MaskError
+from pentimento.errors import CheckpointError, MaskError
 from pentimento.labels import CELEBAMASK19, IGNORE, LABEL_SETS, remap_table
 from pentimento.losses.adversarial import cross_entropy, feature_matching
 from pentimento.losses.perceptual import LEVEL_WEIGHTS, feature_distance, load_vgg19
@@ -144,8 +144,8 @@ class Config:
     mirrored: bool = True
     averaged: bool = True
     batch_size: int = 4
-    steps: int = 10_000
-    lr: float = 4e-4
+    steps: int = 6_000
+    lr: float = 1e-3
     critic_lr: float = 2e-4
     betas: tuple[float, float] = (0.5, 0.99)
     constant: float = 0.5
@@ -295,12 +295,12 @@ class Portrait:
         self.steps = c.steps
         self.score: tuple[str, Literal["max", "min"]] = ("edit_psnr", "max")
         self._turn = 0
+        self._vgg19 = ""  # SHA-256 of the file in use
         self._judges: dict[str, Any] = {}
 
     def _critic_norm(self, channels: int) -> nn.Module:
-        return (
-            nn.BatchNorm2d(channels) if self.config.family == "paper" else nn.GroupNorm(4, channels)
-        )
+        paper = self.config.family == "paper"
+        return nn.BatchNorm2d(channels) if paper else nn.GroupNorm(4, channels)
 
     def _schedule(self, done: float) -> float:
         return min(1.0, (1 - done) / (1 - self.config.constant))
@@ -318,6 +318,8 @@ class Portrait:
         """One turn: the generator on paired and unpaired terms, then each critic that had a say."""
         c, turn = self.config, self._turn
         self._turn += 1
+        if c.parser != "none":
+            self._parser()  # a missing judge is told at once, not half-way through the run
         adversarial = turn >= c.adversarial_from * c.steps
         paired = turn % 2 == 0 or not c.alternate
         unpaired = adversarial and len(batch.image) > 1
@@ -375,16 +377,15 @@ class Portrait:
         gap = (fake - real).abs() if c.pixel == "l1" else (fake - real).square()
         terms = {"picture": c.w_picture * _PICTURE * (where * gap).mean()}
         if c.perceptual != "none" and c.w_perceptual:
-            features, weights = self._features()
+            features, weights = self._features(real.device)
             distance = feature_distance(features(fake), features(real), weights, parts)
             terms["perceptual"] = c.w_perceptual * _PERCEPTUAL * distance
         if adversarial and c.w_adversarial:
             critic = self.networks["critic_paired"]
             guide = one_hot(layout.labels, len(self.names))
             judged = critic(torch.cat([guide, fake], 1))
-            terms["adversarial"] = c.w_adversarial * cross_entropy(
-                [s[-1] for s in judged], real=True
-            )
+            scores = [s[-1] for s in judged]
+            terms["adversarial"] = c.w_adversarial * cross_entropy(scores, real=True)
             if c.w_feature:
                 with torch.no_grad():
                     wanted = critic(torch.cat([guide, real], 1))
@@ -397,9 +398,8 @@ class Portrait:
         if c.w_adversarial:
             guide = one_hot(layout.labels, len(self.names))
             judged = self.networks["critic_unpaired"](torch.cat([guide, fake], 1))
-            terms["adversarial_unpaired"] = c.w_adversarial * cross_entropy(
-                [s[-1] for s in judged], real=True
-            )
+            scores = [s[-1] for s in judged]
+            terms["adversarial_unpaired"] = c.w_adversarial * cross_entropy(scores, real=True)
         if c.w_parse and c.parser != "none":
             terms["parse"] = c.w_parse * _PARSE * self._parser().loss(fake, batch.labels)
         return terms
@@ -409,12 +409,8 @@ class Portrait:
         layout = lay_out(known(labels), self.names, self.config.enlarge)
         wanted, masks = crops(source, layout), part_masks(layout)
         made = self.networks["picture_decoders"]({part: codes[part]["code"] for part in PARTS})
-        return (
-            _PART
-            * torch.stack(
-                [F.mse_loss(made[part] * masks[part], wanted[part]) for part in PARTS]
-            ).sum()
-        )
+        errors = [F.mse_loss(made[part] * masks[part], wanted[part]) for part in PARTS]
+        return _PART * torch.stack(errors).sum()
 
     def _judge(
         self, name: str, fake: Tensor, batch: Batch, layout: Layout, update: Update
@@ -434,13 +430,16 @@ class Portrait:
         parser: FrozenParser = self._judges["parser"]
         return parser
 
-    def _features(self) -> tuple[Any, Sequence[float]]:
+    def _features(self, device: torch.device) -> tuple[Any, Sequence[float]]:
         """Return picture → features, and the weights of their levels."""
         if self.config.perceptual == "parser":
             return self._parser().features, (0.25,) * 4
         if "vgg19" not in self._judges:
             file = Path(self.config.perceptual.removeprefix("vgg19:"))
-            self._judges["vgg19"], self._judges["sha256"] = load_vgg19(file)
+            net, found = load_vgg19(file)
+            if found != (self._vgg19 or found):
+                raise CheckpointError(f"{file} is not the VGG-19 that this run began with")
+            self._judges["vgg19"], self._vgg19 = net.to(device), found
         return self._judges["vgg19"], LEVEL_WEIGHTS
 
     # -- measuring
@@ -499,12 +498,14 @@ class Portrait:
         return torch.stack([faces[0], mask, *faces[1:]], 1)
 
     def extra_state(self) -> dict[str, Tensor]:
-        """Return the count of turns, which decides what a turn trains."""
-        return {"turn": torch.tensor(self._turn)}
+        """Return the count of turns, which decides what a turn trains, and VGG-19's SHA-256."""
+        sha256 = torch.tensor(list(bytes.fromhex(self._vgg19)), dtype=torch.uint8)
+        return {"turn": torch.tensor(self._turn), "vgg19": sha256}
 
     def load_extra_state(self, state: Mapping[str, Tensor]) -> None:
-        """Take the count back."""
+        """Take both back."""
         self._turn = int(state["turn"])
+        self._vgg19 = bytes(state["vgg19"].tolist()).hex()
 
     # -- using
 
