@@ -27,7 +27,6 @@ from numpy.typing import NDArray
 from PIL import ExifTags, Image, TiffImagePlugin, UnidentifiedImageError
 
 from pentimento.errors import PictureError
-from pentimento.files import jpeg
 from pentimento.files.atomic import write_atomically
 from pentimento.files.metadata import (
     cleaned_exif,
@@ -363,6 +362,9 @@ def _from_source(
     back = {6: 8, 8: 6}.get(turn, turn)
     before, after = turned(original.pixels, back), turned(picture.pixels, back)
     exif = cleaned_exif(read_exif(picture.exif), orientation=turn)
+    # Its compiled coder takes a second to load, which only a changed JPEG is worth.
+    from pentimento.files import jpeg
+
     grafted = jpeg.graft(data, before, after, exif)
     return None if grafted is None else (grafted, "grafted")
 
