@@ -1,22 +1,42 @@
-# Every target works from a fresh clone: it makes .venv on first use.
+# Every target works from a fresh clone: the first one that needs it makes .venv.
 PYTHON ?= python3.11
-VENV := .venv
-BIN := $(VENV)/bin
-# A bare `torch` would pull gigabytes of CUDA; every pip here obeys the tested versions.
+BIN := .venv/bin
+# A bare `torch` would pull gigabytes of CUDA: every pip here obeys the tested versions.
 export PIP_CONSTRAINT := $(CURDIR)/constraints.txt
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: setup fmt lint type test
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test test-slow test-gpu parity check fmt lint type bench weights
 
-$(VENV)/.done: pyproject.toml constraints.txt
-	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet torch==2.13.0
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 18
+
+.venv/.done: pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet torch
 	$(BIN)/pip install --quiet -e '.[dev,fast]'
 	touch $@
 
-setup: $(VENV)/.done
+setup: .venv/.done ## make .venv with the tested versions
 
-fmt: setup
+demo: setup ## the main job on a real photo, into out/demo/
+	$(BIN)/python examples/demo.py --out out/demo
+
+test: setup ## the fast tests (what CI runs)
+	$(BIN)/python -m pytest -n 2 -m "not slow and not gpu"
+
+test-slow: setup ## the tests that take minutes
+	$(BIN)/python -m pytest -n 2 -m "slow and not gpu"
+
+test-gpu: setup ## the tests that need a CUDA device
+	$(BIN)/python -m pytest -m gpu
+
+parity: setup ## official fixtures; PENTIMENTO_PARITY=DIR for your own
+	$(BIN)/python -m pytest tests/parity -ra
+
+check: lint type test ## formatting, lint, types, fast tests
+
+fmt: setup ## format and mend
 	$(BIN)/ruff format . && $(BIN)/ruff check --fix .
 
 lint: setup
@@ -25,5 +45,8 @@ lint: setup
 type: setup
 	$(BIN)/mypy
 
-test: setup
-	$(BIN)/python -m pytest -n 2 -m "not slow and not gpu"
+bench: setup ## speed figures, several minutes
+	for b in benchmarks/*.py; do $(BIN)/python $$b || exit 1; done
+
+weights: setup ## the recipes behind the bundled weights, with their cost
+	@for r in recipes/*.py; do printf '%s\n' "$$r"; $(BIN)/python $$r --about; done

@@ -35,10 +35,30 @@ class Row:
 
 
 CATALOG: Final[dict[str, Row]] = {
+    "maskgan": Row(
+        "generate.maskgan:MaskGAN",
+        "generate",
+        "repaint a face from an edited mask, in the style of a picture",
+    ),
+    "swapping_autoencoder": Row(
+        "generate.swapping_autoencoder:SwappingAutoencoder",
+        "generate",
+        "mix the structure of one picture with the texture of another",
+    ),
+    "tcp": Row(
+        "generate.tcp:TCP",
+        "generate",
+        "repaint a region with the content or style of another picture",
+    ),
     "face_parsing": Row(
         "perceive.face_parsing:FaceParsing",
         "perceive",
         "19 parts of an aligned face (U-Net, BiSeNet)",
+    ),
+    "portrait": Row(
+        "generate.portrait:Portrait",
+        "generate",
+        "Repaint a face by its mask, or with parts of another face (Gu et al. 2019).",
     ),
 }
 

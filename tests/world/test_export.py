@@ -30,15 +30,16 @@ def test_export_writes_what_portrait_returns(tmp_path: Path) -> None:
     assert list(export_portraits(tmp_path / "faces", 2, SMALL)) == [0, 1]
     made = portrait(41, 32)
     folder = tmp_path / "faces"
-    assert np.array_equal(np.asarray(Image.open(folder / "images/000001.png")), made.picture)
-    mask = Image.open(folder / "labels/000001.png")
-    assert mask.mode == "P"
-    assert np.array_equal(np.asarray(mask), made.labels.values)
-    palette = np.array(mask.getpalette()).reshape(-1, 3)
+    with Image.open(folder / "images/000001.png") as picture:
+        assert np.array_equal(np.asarray(picture), made.picture)
+    with Image.open(folder / "labels/000001.png") as mask:
+        assert mask.mode == "P"
+        assert np.array_equal(np.asarray(mask), made.labels.values)
+        palette = np.array(mask.getpalette()).reshape(-1, 3)
     assert palette[: len(CELEBAMASK19)].tolist() == [list(c) for c in CELEBAMASK19.colours]
-    maps = np.load(folder / "maps/000001.npz", allow_pickle=False)
-    assert np.array_equal(maps["depth"], made.depth)
-    assert np.array_equal(maps["covered"], made.uv.covered)
+    with np.load(folder / "maps/000001.npz", allow_pickle=False) as maps:
+        assert np.array_equal(maps["depth"], made.depth)
+        assert np.array_equal(maps["covered"], made.uv.covered)
     truths = json.loads((folder / "truths/000001.json").read_text())
     assert truths["seed"] == 41
     assert {len(points) for points in truths["landmarks"].values()} == {5, 68, 98}
@@ -104,7 +105,8 @@ def test_command_writes_portraits_and_a_sheet(tmp_path: Path) -> None:
     result = CliRunner().invoke(cli, [*arguments, "--out", str(out), "--sheet", str(sheet)])
     assert result.exit_code == 0, result.output
     assert len(list((out / "images").glob("*.jpg"))) == 3
-    assert Image.open(sheet).size == (64, 64)
+    with Image.open(sheet) as picture:
+        assert picture.size == (64, 64)
 
 
 def test_contact_sheet_fills_rows() -> None:

@@ -11,7 +11,7 @@ import pytest
 from pentimento.labels import CELEBAMASK19
 from pentimento.world.portraits import WorldPortrait, portrait
 
-SEEDS = range(100)
+SEEDS = range(50)
 
 
 @pytest.fixture(scope="module")
@@ -27,7 +27,8 @@ def digest(made: WorldPortrait) -> str:
 
 def test_portrait_same_seed_gives_same_bytes_in_a_fresh_process() -> None:
     program = (
-        "import sys; sys.path.insert(0, 'tests/world'); from test_portraits import digest, portrait;"
+        "import sys; sys.path.insert(0, 'tests/world');"
+        "from test_portraits import digest, portrait;"
         "print(digest(portrait(5, 64)), digest(portrait(6, 64)))"
     )
     fresh = subprocess.run(
@@ -101,8 +102,8 @@ def test_visible_eye_landmarks_lie_on_their_eye(crowd: list[WorldPortrait]) -> N
             for (x, y), visible in zip(marks.xy[points], marks.visible[points], strict=True):
                 if visible and 0 <= x < 64 and 0 <= y < 64:
                     seen += 1
-                    hits += grown[int(y), int(x)]
-    assert seen > 500
+                    hits += int(grown[int(y), int(x)])
+    assert seen > 250
     assert hits / seen > 0.95
 
 

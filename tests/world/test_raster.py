@@ -1,5 +1,7 @@
 """The rasteriser against hand-computed triangles and the promises of its fill rule."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -10,7 +12,7 @@ from pentimento.world.raster import Camera, Layer
 
 
 def drawn(
-    points: list[tuple[float, float, float]], triangles: list[tuple[int, int, int]], side: int = 8
+    points: Sequence[Sequence[float]], triangles: Sequence[tuple[int, int, int]], side: int = 8
 ) -> Layer:
     layer = Layer.empty(side, side)
     layer.draw(np.array(points, np.float64), np.array(triangles, np.int32), 3)

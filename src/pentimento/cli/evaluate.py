@@ -30,7 +30,8 @@ def command(
     import torch
 
     from pentimento import catalog, models
-    from pentimento.engine.loop import evaluate
+    from pentimento.engine.data import Validation, describe_bad
+    from pentimento.engine.run import evaluate
     from pentimento.engine.settings import Settings
 
     system = models.load(model)
@@ -40,10 +41,12 @@ def command(
     settings = Settings(
         steps=1,
         batch_size=batch_size or system.batch_size,
-        validate_samples=limit or max(len(data), 1),
         workers=workers,
     )
-    metrics = evaluate(system, data, settings, device)
+    validation = Validation(system, data, settings, limit=limit or len(data))
+    metrics = evaluate(system, validation, device)
+    if validation.bad:
+        click.echo(f"unreadable: {describe_bad(validation.bad)}", err=True)
     for name, value in metrics.items():
         click.echo(f"{name:24} {value:.6g}")
     if json_path is not None:

@@ -1,6 +1,8 @@
 """`pentimento train`: train a system, or continue a run."""
 
 import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -66,30 +68,40 @@ def command(
     given = {name: value for name, value in options.items() if value is not None}
     if resume is not None:
         if system or out or preset or init:
-            raise click.UsageError("--resume RUN continues that run: no SYSTEM, --out, --preset")
-        plan = _resumed(resume, spec, given)
+            raise click.UsageError("--resume RUN goes without SYSTEM, --out, --preset and --init")
+        plan = _resumed(resume)
+    elif not system or not spec or (out is None and not dry_run):
+        raise click.UsageError("give SYSTEM, --data and --out, or --resume RUN")
     else:
-        if not system or not spec or (out is None and not dry_run):
-            raise click.UsageError("give SYSTEM, --data and --out, or --resume RUN")
-        about = {"data": spec, "preset": preset or "compact", "init": init and str(init)}
-        plan = {"system": system, "about": about, "settings": given}
+        plan = _Plan(system, {"preset": preset or "compact", "init": init and str(init)})
+    if spec:
+        plan.about["data"] = spec
+    plan.settings.update(given)
     _train(plan, out or resume, values, init, resume is not None, accept_config_change, dry_run)
 
 
-def _resumed(run: Path, spec: str | None, given: dict[str, Any]) -> dict[str, Any]:
-    """Return the plan of an existing run, with what was given on the command line on top."""
+@dataclass(frozen=True)
+class _Plan:
+    """What to train: the system, the run's `about` and settings, and its Config if resumed."""
+
+    system: str
+    about: dict[str, Any]
+    settings: dict[str, Any] = field(default_factory=dict)
+    config: dict[str, Any] | None = None
+
+
+def _resumed(run: Path) -> _Plan:
     try:
-        plan: dict[str, Any] = json.loads((run / "run.json").read_bytes())
-        plan["settings"] |= given
-        if spec:
-            plan["about"]["data"] = spec
-    except (OSError, ValueError, KeyError) as error:
-        raise TrainingError(f"{run} holds no run that could continue ({error})") from None
-    return plan
+        record = json.loads((run / "run.json").read_bytes())
+        config = json.loads((run / "config.json").read_bytes())["config"]
+        about = {"preset": None, "data": record["about"]["data"], **record["about"]}
+        return _Plan(record["system"], about, record["settings"], config)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise TrainingError(f"{run} holds no run that could be continued ({error})") from None
 
 
 def _train(
-    plan: dict[str, Any],
+    plan: _Plan,
     run: Path | None,
     values: tuple[str, ...],
     init: Path | None,
@@ -97,44 +109,53 @@ def _train(
     accept_changes: bool,
     dry_run: bool,
 ) -> None:
-    import torch
-
     from pentimento import catalog, models
     from pentimento.config import from_json, to_json, with_values
+    from pentimento.engine import rng
+    from pentimento.engine.log import duration
     from pentimento.engine.loop import fit, rehearse
     from pentimento.engine.settings import Settings
 
     try:
-        row = catalog.row(plan["system"])
+        row = catalog.row(plan.system)
     except ValueError as error:
         raise ConfigError(f"{error}; see `pentimento systems`") from None
-    module, about = row.module(), plan["about"]
-    if "config" in plan:
-        config = from_json(module.Config, plan["config"])
-    elif about["preset"] in module.PRESETS:
-        config = module.PRESETS[about["preset"]]()
+    module, preset = row.module(), plan.about["preset"]
+    if plan.config is not None:
+        config = from_json(module.Config, plan.config)
+    elif preset in module.PRESETS:
+        config = module.PRESETS[preset]()
     else:
-        raise ConfigError(
-            f"{plan['system']} has no preset {about['preset']!r}; "
-            f"there are {', '.join(module.PRESETS)}"
-        )
-    config = with_values(config, values)
-    torch.manual_seed(plan["settings"].get("seed", 0))
+        known = ", ".join(module.PRESETS)
+        raise ConfigError(f"{plan.system} has no preset {preset!r}; there are {known}")
+    # These two are fields of every Config, so that it tells the truth about them.
+    own = [f"{key}={plan.settings[key]}" for key in ("steps", "batch_size") if key in plan.settings]
+    config = with_values(config, [*own, *values])
+    rng.seed(plan.settings.get("seed", 0))
     system = row.system()(config)
-    own = {"steps": system.steps, "batch_size": system.batch_size}
-    settings = from_json(Settings, own | plan["settings"])
-    if init is not None:
-        trained = models.load(init)
-        models.restore(system.networks, models.weights(trained.networks), str(init))
-    train, validation = (
-        module.open_data(about["data"], split, config) for split in ("train", "val")
+    settings = from_json(
+        Settings, {**plan.settings, "steps": system.steps, "batch_size": system.batch_size}
     )
+    if init is not None:
+        trained = models.weights(models.load(init).networks)
+        models.restore(system.networks, trained, str(init))
+    train = module.open_data(plan.about["data"], "train", config)
+    validation = module.open_data(plan.about["data"], "val", config)
 
     if dry_run:
         click.echo(json.dumps({"config": to_json(config), "settings": to_json(settings)}, indent=2))
-        click.echo(f"samples: {len(train)} to train on, {len(validation)} to validate on")
-        for name, value in rehearse(system, train, validation, settings).items():
-            click.echo(f"{name:32} {value:,.6g}")
+        found = rehearse(system, train, validation, settings)
+        millions = ", ".join(f"{name} {n / 1e6:.3g} M" for name, n in found.parameters.items())
+        left = duration(found.seconds_per_step * settings.accumulate * settings.steps)
+        click.echo(
+            f"data        {len(train)} samples to train on, {len(validation)} to validate on"
+        )
+        click.echo(f"parameters  {millions}")
+        click.echo(f"losses      {_listed(found.terms)}")
+        click.echo(f"validation  {_listed(found.metrics)}")
+        click.echo(
+            f"expected    {left} for {settings.steps} steps on {found.device}, data unprepared"
+        )
         return
     assert run is not None
     outcome = fit(
@@ -143,9 +164,13 @@ def _train(
         train,
         validation,
         settings,
-        about=about,
+        about=plan.about,
         resume=resume,
         accept_changes=accept_changes,
     )
     if outcome.signal is not None:
         raise SystemExit(128 + outcome.signal)
+
+
+def _listed(values: Mapping[str, float]) -> str:
+    return ", ".join(f"{name} {value:.4g}" for name, value in values.items())

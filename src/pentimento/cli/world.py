@@ -67,7 +67,10 @@ def _write_sheet(folder: Path, count: int, images: str, sheet: Path) -> None:
     from pentimento.world.export import contact_sheet
 
     paths = [folder / "images" / f"{number:06d}.{images}" for number in range(count)]
-    pictures = [np.asarray(Image.open(path).convert("RGB")) for path in paths]
+    pictures = []
+    for path in paths:
+        with Image.open(path) as picture:
+            pictures.append(np.asarray(picture.convert("RGB")))
     try:
         Image.fromarray(contact_sheet(pictures)).save(sheet)
     except (OSError, ValueError) as problem:

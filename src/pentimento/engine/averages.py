@@ -5,6 +5,7 @@ from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
+from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 
 class Averages:
@@ -21,20 +22,24 @@ class Averages:
             for name in names
             for key, tensor in networks[name].state_dict().items()
         }
-        self._moving = {
+        self._moving = [
             f"{name}.{key}" for name in names for key, _ in networks[name].named_parameters()
-        }
+        ]
         self.tensors = {key: tensor.clone() for key, tensor in self._live.items()}
 
     @torch.no_grad()
     def follow(self, step: int) -> None:
         """Move towards the networks after their step number `step` (1, 2, …)."""
-        weight = 1.0 - min(self._decay, (1 + step) / (10 + step))
-        for key, average in self.tensors.items():
-            if key in self._moving:
-                average.lerp_(self._live[key], weight)
-            else:
-                average.copy_(self._live[key])
+        if self._moving:
+            decay = min(self._decay, (1 + step) / (10 + step))
+            move = get_ema_multi_avg_fn(decay)  # type: ignore[no-untyped-call]  # has no types
+            move(
+                [self.tensors[key] for key in self._moving],
+                [self._live[key] for key in self._moving],
+                step,
+            )
+        for key in self.tensors.keys() - set(self._moving):
+            self.tensors[key].copy_(self._live[key])
 
     @torch.no_grad()
     def load(self, tensors: dict[str, Tensor]) -> None:

@@ -40,7 +40,7 @@ def save(folder: Path, step: int, files: Mapping[str, bytes], *, keep: int = 2) 
         }
         storage.write(partial / MANIFEST, json.dumps(manifest, indent=2).encode())
         storage.sync_folder(partial)
-        if final.exists():  # refused when the run was resumed, or saved at this very step before
+        if final.exists():  # it was refused when the run was resumed
             shutil.rmtree(final)
         storage.rename(partial, final)
     except OSError as error:
@@ -85,6 +85,11 @@ def newest(folder: Path) -> tuple[dict[str, bytes], list[str]]:
     raise CheckpointError(
         "; ".join(refused) or f"{folder} holds no checkpoint: the run ended before its first one"
     )
+
+
+def present(folder: Path) -> bool:
+    """Return whether there is any checkpoint, valid or not."""
+    return bool(_folders(folder))
 
 
 def _folders(folder: Path) -> list[Path]:

@@ -7,7 +7,10 @@ workers.
 """
 
 import signal
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from copy import copy
 from dataclasses import dataclass, fields, is_dataclass, replace
 from itertools import count
 from typing import Any, Final
@@ -15,10 +18,11 @@ from typing import Any, Final
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
 
+from pentimento.engine.settings import Settings
 from pentimento.engine.system import Dataset, System
 from pentimento.errors import DataError
 
@@ -31,9 +35,9 @@ _MAX_BAD_SHARE: Final = 0.05
 
 @dataclass(frozen=True)
 class _Drawn:
-    """A sample, and what was wrong with those that it replaces: index → message."""
+    """A sample (or None), and what was wrong with those that it replaces: index → message."""
 
-    sample: Any
+    sample: Any | None
     bad: Mapping[int, str]
 
 
@@ -65,7 +69,7 @@ class _Draws(TorchDataset[_Drawn]):
                 return _Drawn(self._data.sample(index, rng), bad)
             except Exception as error:  # whatever a broken file makes its reader raise
                 bad[index] = f"{type(error).__name__}: {error}"
-        raise DataError(f"{len(bad)} samples in a row could not be read; {describe_bad(bad)}")
+        return _Drawn(None, bad)
 
 
 @dataclass(frozen=True)
@@ -74,9 +78,10 @@ class _Collate:
 
     system: System[Any]
 
-    def __call__(self, drawn: Sequence[_Drawn]) -> tuple[Any, dict[int, str]]:
+    def __call__(self, drawn: Sequence[_Drawn]) -> tuple[Any | None, dict[int, str]]:
         bad = {index: message for each in drawn for index, message in each.bad.items()}
-        return self.system.collate([each.sample for each in drawn]), bad
+        samples = [each.sample for each in drawn if each.sample is not None]
+        return self.system.collate(samples) if len(samples) == len(drawn) else None, bad
 
 
 def _init_worker(_: int) -> None:
@@ -86,25 +91,23 @@ def _init_worker(_: int) -> None:
 
 
 def _batches(
-    system: System[Any], draws: _Draws, places: Iterable[Sequence[int]], workers: int
-) -> Iterator[tuple[Any, dict[int, str]]]:
+    system: System[Any], draws: _Draws, places: Iterable[list[int]], workers: int
+) -> Iterator[tuple[Any | None, dict[int, str]]]:
+    # Workers collate with the system, and need nothing of it but its configuration.
+    light = copy(system)
+    light.networks, light.optimizers = nn.ModuleDict(), {}
     loader: DataLoader[Any] = DataLoader(
         draws,
         batch_sampler=places,
-        collate_fn=_Collate(system),
+        collate_fn=_Collate(light),
         num_workers=workers,
         worker_init_fn=_init_worker,
         generator=torch.Generator(),  # else the loader would draw from the run's own
     )
-    try:
-        yield from loader
-    except RuntimeError as error:
-        if "DataLoader worker" in str(error):
-            raise DataError(
-                f"a data worker died ({error}). Out of memory is the usual reason: give fewer "
-                "--workers or a smaller --batch-size, and continue with --resume."
-            ) from error
-        raise
+    with warnings.catch_warnings():
+        # More workers than cores is the person's choice; they also wait for disks.
+        warnings.filterwarnings("ignore", "This DataLoader will create")
+        return iter(loader)
 
 
 class Stream:
@@ -118,45 +121,91 @@ class Stream:
         self,
         system: System[Any],
         data: Dataset[Any],
+        settings: Settings,
         *,
-        seed: int,
-        batch_size: int,
         start: int = 0,
         rank: int = 0,
         world: int = 1,
-        workers: int = 0,
         bad: Mapping[int, str] | None = None,
     ) -> None:
         if len(data) == 0:
             raise DataError("the training data hold no sample")
+        size = settings.batch_size
         places = (
-            range((batch * world + rank) * batch_size, (batch * world + rank + 1) * batch_size)
+            list(range((batch * world + rank) * size, (batch * world + rank + 1) * size))
             for batch in count(start)
         )
         self.bad: dict[int, str] = dict(bad or {})
+        self._news: list[str] = []
         self._size = len(data)
-        self._batches = _batches(system, _Draws(data, seed, _TRAIN), places, workers)
+        draws = _Draws(data, settings.seed, _TRAIN)
+        self._batches = _batches(system, draws, places, settings.workers)
 
     def __next__(self) -> Any:
         """Return the next batch, on the CPU; DataError if more than 5 % of the data are bad."""
         batch, bad = next(self._batches)
+        fresh = bad.keys() - self.bad.keys()
+        self._news += [f"sample {index} is replaced: {bad[index]}" for index in sorted(fresh)]
         self.bad |= bad
-        if len(self.bad) > _MAX_BAD_SHARE * self._size:
+        if batch is None or len(self.bad) > _MAX_BAD_SHARE * self._size:
             raise DataError(
-                f"{len(self.bad)} of {self._size} samples cannot be read, more than "
-                f"{_MAX_BAD_SHARE:.0%}; {describe_bad(self.bad)}"
+                f"{len(self.bad)} of {self._size} samples could not be read, more than "
+                f"{_MAX_BAD_SHARE:.0%} or too many in a row; {describe_bad(self.bad)}"
             )
         return batch
 
+    def news(self) -> list[str]:
+        """Return what to tell about samples that were found bad since the last call."""
+        news, self._news = self._news, []
+        return news
 
-def validation_batches(
-    system: System[Any], data: Dataset[Any], *, batch_size: int, limit: int, workers: int = 0
-) -> Iterator[Any]:
-    """Yield the first `limit` samples in their own order, the same on every call."""
-    total = min(limit, len(data))
-    places = [range(at, min(at + batch_size, total)) for at in range(0, total, batch_size)]
-    for batch, _ in _batches(system, _Draws(data, 0, _VALIDATE), places, workers):
-        yield batch
+
+class Validation:
+    """The first samples of a split in their own order, the same whenever it is iterated.
+
+    Attributes:
+        bad: index → message of the samples that could not be read; the next ones stand in.
+    """
+
+    def __init__(
+        self,
+        system: System[Any],
+        data: Dataset[Any],
+        settings: Settings,
+        *,
+        limit: int | None = None,
+    ) -> None:
+        if len(data) == 0:
+            raise DataError("the validation data hold no sample")
+        self.bad: dict[int, str] = {}
+        self._system, self._draws, self._settings = system, _Draws(data, 0, _VALIDATE), settings
+        self._total = min(limit or settings.validate_samples, len(data))
+
+    def __iter__(self) -> Iterator[Any]:
+        """Yield batches, on the CPU; the last may be smaller."""
+        size, total = self._settings.batch_size, self._total
+        places = [list(range(at, min(at + size, total))) for at in range(0, total, size)]
+        workers = min(self._settings.workers, len(places) - 1)  # not worth a process for one batch
+        with naming_dead_workers():
+            for batch, bad in _batches(self._system, self._draws, places, workers):
+                self.bad |= bad
+                if batch is None:
+                    raise DataError(f"validation samples are broken; {describe_bad(self.bad)}")
+                yield batch
+
+
+@contextmanager
+def naming_dead_workers() -> Iterator[None]:
+    """Name a worker's death; torch reports it wherever the trainer happens to be."""
+    try:
+        yield
+    except RuntimeError as error:
+        if "DataLoader worker" not in str(error):
+            raise
+        raise DataError(
+            f"a data worker died ({str(error).splitlines()[0]}). Lack of memory is the usual "
+            "reason: give fewer --workers or a smaller --batch-size, and continue with --resume."
+        ) from error
 
 
 def describe_bad(bad: Mapping[int, str]) -> str:

@@ -1,6 +1,7 @@
 """What a run tells: `metrics.jsonl`, TensorBoard, sample sheets, and a line on the terminal."""
 
 import json
+import math
 import sys
 import time
 from collections.abc import Mapping
@@ -33,7 +34,7 @@ class Log:
             total, times = self._sums.get(name, (torch.zeros((), device=value.device), 0))
             self._sums[name] = (total + value.detach().float(), times + 1)
 
-    def train(self, step: int, samples_per_step: int, counts: Mapping[str, int]) -> None:
+    def train(self, step: int, samples_per_step: int, **counts: int) -> None:
         """Write the means since the last call, the speed and the time that is left."""
         means = {name: float(total) / times for name, (total, times) in self._sums.items()}
         self._sums.clear()
@@ -53,8 +54,9 @@ class Log:
         """Append one line to `metrics.jsonl` and the values to TensorBoard."""
         if self._run is None:
             return
+        known = {name: value if math.isfinite(value) else None for name, value in values.items()}
         with self._metrics.open("a") as file:
-            file.write(json.dumps({"step": step, "kind": kind, **values}) + "\n")
+            file.write(json.dumps({"step": step, "kind": kind, **known}) + "\n")
         for name, value in values.items():
             self._board.add_scalar(f"{kind}/{name}", value, step)
 
@@ -69,10 +71,10 @@ class Log:
         pixels = flat.reshape(rows * height, columns * width, channels).clamp(0, 1)
         Image.fromarray((pixels * 255).round().byte().numpy()).save(folder / f"step_{step:08d}.png")
 
-    def say(self, message: str) -> None:
-        """Tell the person at the terminal."""
+    def say(self, *messages: str | None) -> None:
+        """Tell the person at the terminal, a line for each message that is not empty."""
         if self._run is not None:
-            sys.stderr.write(message + "\n")
+            sys.stderr.writelines(f"{message}\n" for message in messages if message)
             sys.stderr.flush()
 
     def close(self) -> None:

@@ -9,7 +9,7 @@ picture, which is the subject's right.
 Shapes: V vertices, T triangles, P landmarks; a view has H rows and W columns.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -120,7 +120,18 @@ def _edge(mask: NDArray[np.bool_], column: float, *, top: bool) -> tuple[int, in
     columns = np.flatnonzero(mask.any(axis=0))
     c = int(columns[np.argmin(np.abs(columns - column))])
     rows = np.flatnonzero(mask[:, c])
-    return int(rows[0] if top else rows[-1]), int(column)
+    return int(rows[0] if top else rows[-1]), round(column)
+
+
+def _lip_edge(view: FrontView, name: str, column: float) -> tuple[int, int]:
+    """Return the sample of a lip next to the mouth's opening: where its outer face ends."""
+    c = round(column)
+    rows = np.flatnonzero(view.mask(name)[:, c])
+    if name == "l_lip":
+        rows = rows[::-1]
+    # Inside the mouth the same part goes on, but further back.
+    breaks = (np.abs(np.diff(rows)) > 1) | (np.diff(view.depth[rows, c]) < -0.03)
+    return int(rows[np.argmax(breaks) if breaks.any() else -1]), c
 
 
 def _opening(mask: NDArray[np.bool_], at: Sequence[float]) -> list[tuple[int, int]]:
@@ -151,10 +162,10 @@ def _mouth(view: FrontView) -> tuple[list[tuple[int, int]], list[tuple[int, int]
         *(_edge(lower, left + f * width, top=False) for f in reversed(outer_at)),
     ]
     inner = [
-        _edge(upper, left + 0.07 * width, top=False),
-        *(_edge(upper, left + f * width, top=False) for f in inner_at),
-        _edge(upper, left + 0.93 * width, top=False),
-        *(_edge(lower, left + f * width, top=True) for f in reversed(inner_at)),
+        _lip_edge(view, "u_lip", left + 0.07 * width),
+        *(_lip_edge(view, "u_lip", left + f * width) for f in inner_at),
+        _lip_edge(view, "u_lip", left + 0.93 * width),
+        *(_lip_edge(view, "l_lip", left + f * width) for f in reversed(inner_at)),
     ]
     return outer, inner
 
@@ -180,6 +191,7 @@ def _jaw(view: FrontView, level: float, count: int) -> list[tuple[int, int]]:
     line = np.column_stack(
         [np.convolve(np.pad(c, 7, "edge"), np.ones(15) / 15, "valid") for c in line.T]
     )
+    line[-1, 1] = middle
     run = np.concatenate([[0], np.cumsum(np.hypot(*np.diff(line, axis=0).T))])
     at = np.linspace(0, run[-1], (count + 1) // 2)
     left = [
@@ -233,7 +245,7 @@ def landmark_points(
     # The nose's faces reach into the upper lip beside the philtrum, so its middle gives the level.
     wings = [
         (base_row - round(rise / PIXEL), round(middle + f * half))
-        for f, rise in ((-0.85, 0.03), (-0.42, 0.01), (0, 0), (0.42, 0.01), (0.85, 0.03))
+        for f, rise in ((-0.85, 0.03), (-0.42, -0.01), (0, 0), (0.42, -0.01), (0.85, 0.03))
     ]
 
     inside, outside = brow_span(brow)
@@ -248,9 +260,9 @@ def landmark_points(
     def mirrored(pixels: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
         return [(r, view.width - 1 - c) for r, c in pixels]
 
-    arc = brows((0.08, 0.3, 0.52, 0.74, 0.95), 0.45)
-    above = brows((0.03, 0.27, 0.5, 0.73, 0.95), 0.6)
-    below = brows((0.95, 0.73, 0.5, 0.27), 0.12)
+    arc = brows((0.08, 0.3, 0.52, 0.74, 0.95), 0.35)
+    above = brows((0.03, 0.27, 0.5, 0.73, 0.95), 0.5)
+    below = brows((0.95, 0.73, 0.5, 0.27), 0.03)
     lid68, lid98 = (0.33, 0.67), (0.25, 0.5, 0.75)
     anchors = {}
     for count in (68, 98):
@@ -340,7 +352,7 @@ def skin_fields(
 
     inside, outside = brow_span(brow)
     along = np.clip(x, inside, outside)
-    low, high = _brow_curve(brow, 0.08)(along), _brow_curve(brow, 0.6)(along)
+    low, high = _brow_curve(brow, 0.0)(along), _brow_curve(brow, 0.5)(along)
     brow_v = np.clip((y - (low + high) / 2) / ((high - low) / 2), -9, 9)
     brow_v = np.where(z > 0.7, brow_v, 9.0)
 
@@ -374,13 +386,3 @@ def skin_fields(
         "lash": np.exp(-((to_rim / 0.03) ** 2)) * ~of("l_eye", "r_eye"),
     }  # fmt: skip
     return {name: np.asarray(value, np.float32) for name, value in fields.items()}
-
-
-def lid_gaps(points: Floats) -> Mapping[str, float]:
-    """Return the lid opening of each eye over its width, from 68 landmarks (68, 3)."""
-    gaps = {}
-    for name, first in (("r_eye", 36), ("l_eye", 42)):
-        eye = points[first : first + 6]
-        height = np.linalg.norm(eye[1] - eye[5]) + np.linalg.norm(eye[2] - eye[4])
-        gaps[name] = float(height / 2 / np.linalg.norm(eye[0] - eye[3]))
-    return gaps

@@ -1,6 +1,6 @@
 """What is behind a person: studio paper, rooms, streets, foliage, all out of focus."""
 
-from typing import Any, Final
+from typing import Final
 
 import cv2
 import numpy as np
@@ -26,12 +26,12 @@ def backdrop(rng: Rng, size: int) -> tuple[Field, str]:
         (size, size, 3) linear RGB and the kind, one of `KINDS`.
     """
     kind = KINDS[int(rng.choice(len(KINDS), p=[0.14, 0.24, 0.14, 0.1, 0.14, 0.1, 0.07, 0.07]))]
-    canvas = _PAINTERS[kind](rng)
-    blur = float(rng.uniform(0.8, 3.2))
+    canvas = np.asarray(_PAINTERS[kind](rng), np.float32)
+    blur = float(rng.uniform(1.6, 4.2))
     if kind not in ("plain", "studio"):
         canvas = _disc_blur(canvas, blur)
-    canvas = cv2.resize(canvas, (size, size), interpolation=cv2.INTER_CUBIC)
-    return np.maximum(canvas, 0).astype(np.float32), kind
+    large = cv2.resize(canvas, (size, size), interpolation=cv2.INTER_CUBIC)
+    return np.maximum(large, 0).astype(np.float32), kind
 
 
 def _disc_blur(canvas: Field, radius: float) -> Field:
@@ -57,19 +57,16 @@ def _clouds(rng: Rng, coarse: int, octaves: int = 3) -> Field:
     return total
 
 
-def _colour(rng: Rng, low: float = 40, high: float = 200, chroma: float = 0.15) -> Any:
+def _colour(rng: Rng, low: float = 40, high: float = 200, chroma: float = 0.15) -> Field:
     """Return a muted linear colour."""
     grey = rng.uniform(low, high)
-    return linear(
-        np.clip(grey * (1 + chroma * rng.normal(0, 1, 3).clip(-1.4, 1.4) * [1, 0.5, 1]), 4, 250)
-    ).astype("f4")
+    tint = chroma * rng.normal(0, 1, 3).clip(-1.4, 1.4) * [1, 0.5, 1]
+    return linear(np.clip(grey * (1 + tint), 4, 250)).astype(np.float32)
 
 
 def _plain(rng: Rng) -> Field:
-    return (
-        np.broadcast_to(_colour(rng, 30, 240, 0.16), (_CANVAS, _CANVAS, 3))
-        + 0.004 * _clouds(rng, 2)[..., None]
-    )
+    colour = _colour(rng, 30, 240, 0.16)
+    return np.asarray(colour + 0.004 * _clouds(rng, 2)[..., None], np.float32)
 
 
 def _studio(rng: Rng) -> Field:
@@ -111,7 +108,7 @@ def _window(rng: Rng) -> Field:
     canvas[inside] = sky[inside]
     bar = abs((x - left) / width - 0.5) < 0.02
     canvas[bar & inside] *= 0.35
-    return canvas.astype(np.float32)
+    return np.asarray(canvas, np.float32)
 
 
 def _foliage(rng: Rng) -> Field:

@@ -126,9 +126,9 @@ def _open_folder(folder: Path, count: int, request: Request) -> None:
     wanted = {"format": FORMAT, **asdict(request)}
     if manifest.exists():
         try:
-            found = json.loads(manifest.read_text(encoding="utf-8"))
+            found = dict(json.loads(manifest.read_text(encoding="utf-8")))
             held = int(found.pop("count"))
-        except (OSError, ValueError, KeyError, AttributeError) as problem:
+        except (OSError, ValueError, KeyError, TypeError) as problem:
             raise DataError(f"{manifest}: not a manifest of an export ({problem})") from problem
         differing = [key for key in wanted if found.get(key) != wanted[key]]
         if differing:

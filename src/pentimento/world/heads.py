@@ -186,7 +186,7 @@ class Heads:
         turn = _rotation(side, up)
         for ball in self.eyeballs:
             if len(ball):
-                centre = (shape[ball].min(axis=0) + shape[ball].max(axis=0)) / 2
+                centre = ball_centre(shape[ball])
                 shape[ball] = (shape[ball] - centre) @ turn.T + centre
         return np.asarray(shape, np.float32)
 
@@ -211,6 +211,14 @@ class Heads:
         full = points[68]
         five = [full[36:42].mean(axis=0), full[42:48].mean(axis=0), full[30], full[48], full[54]]
         return {5: np.stack(five).astype(np.float32), **points}
+
+
+def ball_centre(points: NDArray[np.floating]) -> NDArray[np.floating]:
+    """Return the centre (3,) of an eyeball (·, 3), of which only the front two thirds exist."""
+    low, high = points.min(axis=0), points.max(axis=0)
+    centre = (low + high) / 2
+    centre[2] = high[2] - (high[0] - low[0]) / 2
+    return np.asarray(centre)
 
 
 def _rotation(side: float, up: float) -> Floats:
@@ -304,8 +312,8 @@ def load_heads(folder: Path | None = None) -> Heads:
 
     Args:
         folder: a folder with `model.safetensors` and `config.json`, or a folder of MakeHuman files
-            (`base.obj` and morph targets), from which a model is learnt on the spot (a minute);
-            None for the model that comes with the package.
+            (`base.obj` and morph targets), from which a model is learnt on the spot (about half
+            a minute); None for the model that comes with the package.
 
     Raises:
         CheckpointError: the folder holds no head model, or another kind.
@@ -316,7 +324,7 @@ def load_heads(folder: Path | None = None) -> Heads:
         # Only this way needs scipy and the learning code.
         from pentimento.world.makehuman import learn_heads
 
-        return learn_heads(folder)
+        return learn_heads(folder, people=800)
     try:
         config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
         arrays = load_file(folder / "model.safetensors")

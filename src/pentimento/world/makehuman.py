@@ -25,7 +25,13 @@ from scipy import sparse
 
 from pentimento.errors import DataError
 from pentimento.world.anatomy import landmark_points, skin_fields
-from pentimento.world.heads import ETHNICITIES, Heads, age_shares, attribute_features
+from pentimento.world.heads import (
+    ETHNICITIES,
+    Heads,
+    age_shares,
+    attribute_features,
+    ball_centre,
+)
 from pentimento.world.mesh import Floats, Indices, part_index
 
 CHEST_Y: Final = 3.9
@@ -36,6 +42,9 @@ STRENGTH: Final = {
     "neck": 0.15, "nose": 0.2, "asym": 0.08,
 }  # fmt: skip
 """Standard deviation of a modifier's weight by folder; chosen by looking at random heads."""
+
+EYE_SCALE: Final = 1.22
+"""The source's eyes are small: lids span 0.35 of the distance between pupils, people's 0.46."""
 
 _FACE_PARTS: Final = ("skin", "nose", "u_lip", "l_lip", "l_lid", "r_lid")
 _AGES: Final = ("child", "young", "old")
@@ -53,6 +62,7 @@ class BaseMesh:
         source: (V,) vertex numbers in the base file.
         brow: (P, 3) vertices of the eyebrow strips.
         linear: (V, 3, 3) map of displacements of the base file to displacements here.
+        scale: (V,) how much larger things are here than in the base file.
     """
 
     vertices: NDArray[np.float64]
@@ -62,6 +72,7 @@ class BaseMesh:
     source: NDArray[np.int64]
     brow: NDArray[np.float64]
     linear: NDArray[np.float64]
+    scale: NDArray[np.float64]
 
 
 def part_of_group(group: str, x: float) -> str | None:
@@ -113,6 +124,31 @@ def hang_arms(
     return np.einsum("bij,bj->bi", linear, vertices - pivot) + pivot, linear
 
 
+def enlarge_eyes(
+    vertices: NDArray[np.float64], eyeballs: list[NDArray[np.float64]]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return vertices (B, 3) with eyes and sockets scaled, and the local scale (B,).
+
+    Args:
+        vertices: (B, 3).
+        eyeballs: the points (·, 3) of each eyeball.
+    """
+    scale = np.ones(len(vertices))
+    for ball in eyeballs:
+        centre = ball_centre(ball)
+        radius = float(np.ptp(ball[:, 0])) / 2
+        away = np.linalg.norm(vertices - centre, axis=1) / radius
+        # The bridge of the nose stays as it is.
+        beside = np.clip((np.sign(centre[0]) * vertices[:, 0] - 0.06) / 0.12, 0, 1)
+        wide, deep = (np.clip((end - away) / 1.0, 0, 1) * beside for end in (2.3, 1.9))
+        local = 1 + (EYE_SCALE - 1) * wide * wide * (3 - 2 * wide)
+        # Brows and cheeks make room sideways; only the eye itself grows towards the viewer.
+        forward = 1 + (EYE_SCALE - 1) * deep * deep * (3 - 2 * deep)
+        vertices = centre + np.stack([local, local, forward], axis=1) * (vertices - centre)
+        scale *= local
+    return vertices, scale
+
+
 def read_obj(
     path: Path,
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], list[tuple[str, list[int], list[int]]]]:
@@ -143,7 +179,10 @@ def read_obj(
 def read_base(path: Path) -> BaseMesh:
     """Read the base file, keep head and shoulders, name the parts, triangulate the quads."""
     raw, uvs, faces = read_obj(path)
-    vertices, linear = hang_arms(raw)
+    hung, turn = hang_arms(raw)
+    cornea = [np.unique([c for g, corners, _ in faces if g == f"{s}-eye-cornea" for c in corners])
+              for s in "lr"]  # fmt: skip
+    vertices, grow = enlarge_eyes(hung, [hung[ball.astype(int)] for ball in cornea if len(ball)])
     triangles, uv, part, brow = [], [], [], []
     for group, corners, uv_corners in faces:
         centre = raw[corners].mean(axis=0)
@@ -168,7 +207,7 @@ def read_base(path: Path) -> BaseMesh:
         corner_uv[of_eye] = 0.5 + 0.5 * (ball[..., :2] - centre) / radius
     return BaseMesh(
         kept, local, np.clip(corner_uv, 0, 1), np.array(part, np.uint8), source,
-        raw[np.unique(brow)] if brow else np.zeros((0, 3)), linear[source],
+        raw[np.unique(brow)] if brow else np.zeros((0, 3)), turn[source], grow[source],
     )  # fmt: skip
 
 
@@ -345,14 +384,20 @@ def _other_side(name: str) -> str:
     return re.sub("left|right", lambda found: "right" if found[0] == "left" else "left", name)
 
 
-def expression_units(targets: Targets) -> dict[str, Floats]:
-    """Return unit → displacement (V, 3), the mean over all drawn variants, subject's sides."""
+def expression_units(targets: Targets, scale: NDArray[np.float64]) -> dict[str, Floats]:
+    """Return unit → displacement (V, 3), the mean over all drawn variants, subject's sides.
+
+    Args:
+        targets: of the head.
+        scale: (V,) of the displacements.
+    """
     units = {}
     for modifier, variants in sorted(targets.rows.items()):
         folder, name = modifier.split("/")
         if folder == "expression":
             mean = targets.matrix[sorted(variants.values())].mean(axis=0)
-            units[_other_side(name)] = np.asarray(mean, np.float32).reshape(-1, 3)
+            moved = scale[:, None] * np.asarray(mean).reshape(-1, 3)
+            units[_other_side(name)] = moved.astype(np.float32)
     return units
 
 
@@ -402,8 +447,8 @@ def learn_heads(folder: Path, *, people: int = 2500, components: int = 60, seed:
     residual = codes - features @ regression
     spread = np.linalg.cholesky(np.cov(residual.T) + 1e-6 * np.eye(len(order)))
 
-    units = expression_units(targets)
-    parted = base.vertices + 0.3 * units.get("mouth-open", 0.0)
+    units = expression_units(targets, base.scale)
+    parted = base.vertices + 0.4 * units.get("mouth-open", 0.0)
     points = landmark_points(base.vertices, parted, base.triangles, base.part, base.brow)
     rims = points[98].of(base.vertices.astype(np.float32))[60:76]
     return Heads(

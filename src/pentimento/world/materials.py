@@ -1,7 +1,7 @@
 """What surfaces look like: skin, eyes, hair, cloth, metal, drawn from a seed.
 
-Each look is a named tuple of plain numbers and arrays, so that the compiled shader can read it, with
-a `sample` that draws one. Colours are linear RGB (..., 3) float64 unless a name says sRGB.
+Each look is a named tuple of plain numbers and arrays, so that the compiled shader can read it, and
+has a function that draws one. Colours are linear RGB (..., 3) float64 unless a name says sRGB.
 """
 
 from typing import Any, Final, NamedTuple
@@ -15,7 +15,7 @@ Rng = np.random.Generator
 SKIN, EYE, TEETH, GUM, HAIR, BROW, BEARD, LASH, CLOTH, FRAME, METAL, HAT = range(12)
 """Materials: the shader's switch. HAIR to LASH are fibres and share one model."""
 
-# Facial skin in daylight, pale to deep, sRGB 0..255; rows after the Monk scale, made ruddier because
+# Facial skin in daylight, pale to deep, sRGB 0..255; rows after the Monk scale, ruddier because
 # that scale shows swatches, not living faces.
 _TONES: Final = np.array(
     [
@@ -54,11 +54,6 @@ def linear(srgb: Any) -> Colour:
     """Return linear RGB of sRGB values in 0..255."""
     c = np.asarray(srgb, np.float64) / 255
     return np.where(c <= 0.04045, c / 12.92, ((np.maximum(c, 0) + 0.055) / 1.055) ** 2.4)
-
-
-def noise_table() -> NDArray[np.float32]:
-    """Return the (32, 32, 32, 3) lattice of the vector noise, the same in every process."""
-    return np.random.Generator(np.random.PCG64(20)).uniform(-1, 1, (32, 32, 32, 3)).astype("f4")
 
 
 class Brow(NamedTuple):
@@ -165,7 +160,7 @@ def sample_skin(rng: Rng, tone: float, age: float, female: bool, hair: Colour) -
             int(rng.integers(5))
         ]
     ) * (1 - 0.35 * tone)
-    strength = rng.uniform(0.35, 0.9) if made_up else 0.0
+    strength = rng.uniform(0.25, 0.75) if made_up else 0.0
     lips = natural + strength * (stick - natural)
     shadowed = made_up and rng.random() < 0.6
     stubbly = not female and age > 17
@@ -261,7 +256,7 @@ class Fibres(NamedTuple):
 
 def sample_hair_colour(rng: Rng, tone: float, age: float) -> tuple[str, Colour, float]:
     """Draw a hair colour: its name, linear RGB and the share of white strands."""
-    grey = float(np.clip(rng.normal((age - 48) / 26, 0.25), 0, 1)) if age > 36 else 0.0
+    grey = float(np.clip(rng.normal((age - 54) / 24, 0.22), 0, 1)) if age > 36 else 0.0
     if age < 45 and rng.random() < 0.05:
         name = _DYES[int(rng.integers(len(_DYES)))]
     elif grey > 0.85:
@@ -282,7 +277,7 @@ def sample_fibres(rng: Rng, hair: Colour, grey: float, made_up: bool) -> Fibres:
     return Fibres(
         colour=np.stack([hair, brow, beard, lash]),
         root=np.array([rng.uniform(0.5, 0.9), 1.0, 0.9, 1.0]),
-        vary=np.array([rng.uniform(0.15, 0.4), 0.25, 0.35, 0.1]),
+        vary=np.array([rng.uniform(0.10, 0.26), 0.25, 0.35, 0.1]),
         grey=np.array([grey, 0.5 * grey, min(1.0, 1.2 * grey), 0.0]),
         shine=np.array([rng.uniform(0.5, 1.3), 0.25, 0.3, 0.1]),
         curl=float(rng.uniform(0, 1)),
@@ -362,5 +357,5 @@ def sample_trim(rng: Rng) -> Trim:
         tortoise=1.0 if kind == 1 and rng.random() < 0.7 else 0.0,
         metal=linear(metals[int(rng.choice(4, p=[0.4, 0.35, 0.1, 0.15]))]),
         lens=linear(tints[int(rng.integers(3))]) if dark else np.array([0.95, 0.97, 0.96]),
-        lens_depth=float(rng.uniform(0.75, 0.97)) if dark else float(rng.uniform(0.0, 0.12)),
+        lens_depth=float(rng.uniform(0.84, 0.98)) if dark else float(rng.uniform(0.0, 0.12)),
     )

@@ -46,7 +46,7 @@ def photograph(light: Field, skin: NDArray[np.bool_], rng: Rng) -> NDArray[np.ui
         light = light / np.float32(np.clip(cast, 0.6, 1.6)) ** np.float32(0.42)
     light = light * np.array([1 + 0.03 * warm, 1 - 0.012 * tint, 1 - 0.04 * warm], np.float32)
     if soft > 0.15:
-        light = cv2.GaussianBlur(light, (0, 0), soft * size / 256 + 0.12)
+        light = np.asarray(cv2.GaussianBlur(light, (0, 0), soft * size / 256 + 0.12), np.float32)
     y, x = (np.mgrid[:size, :size] + 0.5).astype(np.float32) / size - 0.5
     light = light * (1 - fall * 1.3 * (x * x + y * y))[..., None].astype(np.float32)
 
@@ -61,4 +61,4 @@ def photograph(light: Field, skin: NDArray[np.bool_], rng: Rng) -> NDArray[np.ui
     picture = picture + (grain * noise).astype(np.float32)
     pixels = np.clip(np.rint(picture * 255), 0, 255).astype(np.uint8)
     _, data = cv2.imencode(".jpg", pixels[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, int(quality)])
-    return np.ascontiguousarray(cv2.imdecode(data, cv2.IMREAD_COLOR)[..., ::-1])
+    return np.asarray(cv2.imdecode(data, cv2.IMREAD_COLOR_RGB), np.uint8)

@@ -1,8 +1,8 @@
-"""Aligned portraits with every truth: `portrait(seed)` → picture, labels, landmarks, box, UV, depth.
+"""Aligned portraits with every truth: picture, labels, landmarks, box, UV map, depth.
 
-A seed draws a person (`figure`), a pose, a camera, lights and a background; the crop is the frame of
-`pentimento.ops.align`, built from the projected landmarks and then jittered, because no detector is
-exact. Every part of the draw has its own stream of chance, so a change to one leaves the others be.
+A seed draws a person (`figure`), a pose, a camera, lights and a background; the crop is the frame
+of `pentimento.ops.align`, built from the projected landmarks and then jittered, because no detector
+is exact. Each part of the draw has its own stream of chance: changing one leaves the others be.
 
 Alphabet: S side of the picture; samples are a 2S x 2S grid, four to a pixel.
 """
@@ -20,10 +20,12 @@ from pentimento.structures import Boxes, Keypoints, LabelMap, UVMap
 from pentimento.world.backdrop import backdrop
 from pentimento.world.figure import Figure, draw_figure
 from pentimento.world.heads import Heads, load_heads
-from pentimento.world.materials import noise_table
+from pentimento.world.light import bake, cast, unit
+from pentimento.world.mesh import vertex_normals
 from pentimento.world.photograph import photograph
 from pentimento.world.raster import Camera, Layer
-from pentimento.world.shading import bake, cast, classify, glaze, shade, unit
+from pentimento.world.shading import classify, glaze, shade
+from pentimento.world.textures import noise_table
 
 Rng = np.random.Generator
 SAMPLES: Final = 2
@@ -72,35 +74,33 @@ def portrait(seed: int, size: int = 256, heads: Heads | None = None) -> WorldPor
     streams = [np.random.Generator(np.random.PCG64([seed, part])) for part in range(4)]
     figure = draw_figure(streams[0], heads or _builtin_heads())
     camera = _frame(figure, streams[1])
-    layer = _draw(camera, figure.surface.position, figure.surface.triangles, size)
-    lens = _draw(camera, figure.lens_position, figure.lens_triangles, size)
+    layer, truth = _draw_figure(camera, figure, size)
+    lens = _draw(camera, figure.lens.vertices, figure.lens.triangles, size)
 
     sky, direction, colour, blur, box = _lighting(streams[2])
-    centre = np.zeros(3)
     surface = figure.surface._replace(light=_bake(figure, sky))
-    lights = cast(
-        figure.surface.position, figure.casters, direction, colour, blur, box, sky, centre
-    )
+    lights = cast(figure.surface.position, figure.casters, direction, colour, blur, box, sky)
     samples = np.zeros((*layer.triangle.shape, 3), np.float32)
     shade(
-        layer.triangle, layer.nearness, layer.weights, surface, lights, figure.skin, figure.eyes, figure.fibres,
-        figure.cloth, figure.hat, figure.trim, _NOISE, camera.distance, samples,
-    )  # fmt: skip
-    glaze(
-        lens.nearness, lens.triangle, lens.weights, layer.nearness, figure.lens_position,
-        figure.lens_normal, figure.lens_triangles, lights, figure.trim, camera.distance, samples,
+        layer.triangle, layer.nearness, layer.weights, surface, lights, figure.looks, _NOISE,
+        camera.distance, samples,
     )  # fmt: skip
     behind, place = backdrop(streams[3], size)
     bare = layer.triangle < 0
-    samples[bare] += np.repeat(np.repeat(behind, SAMPLES, 0), SAMPLES, 1)[bare]
+    samples[bare] = behind.repeat(SAMPLES, 0).repeat(SAMPLES, 1)[bare]
+    glaze(
+        lens.nearness, lens.triangle, lens.weights, layer.nearness, figure.lens.vertices,
+        vertex_normals(figure.lens.vertices, figure.lens.triangles), figure.lens.triangles, lights,
+        figure.looks.trim, camera.distance, samples,
+    )  # fmt: skip
     light = samples.reshape(size, SAMPLES, size, SAMPLES, 3).mean(axis=(1, 3))
 
-    labels, chosen = _label(figure, layer, lens)
+    labels, chosen = _label(figure, truth, lens)
     skin = np.isin(labels, CELEBAMASK19.values("skin", "nose"))
     picture = photograph(light, skin, streams[3])
     depth = np.where(labels > 0, 1 / np.maximum(chosen["nearness"], 1e-6), np.inf)
     landmarks = {
-        count: _keypoints(points, camera, layer, lens, size, figure.trim.lens_depth > 0.6)
+        count: _keypoints(points, camera, truth, lens, size, figure.looks.trim.lens_depth > 0.6)
         for count, points in figure.landmarks.items()
     }
     return WorldPortrait(
@@ -122,8 +122,7 @@ def _builtin_heads() -> Heads:
 def _bake(figure: Figure, sky: NDArray[np.float64]) -> NDArray[np.float32]:
     """Bake the solid part; strands take the light of their roots."""
     surface = figure.surface
-    light = np.zeros_like(surface.position)
-    n = figure.solid_vertices
+    n, light = figure.solids, np.zeros_like(surface.position)
     light[:n] = bake(surface.position[:n], surface.normal[:n], figure.casters, sky)
     light[n:] = light[figure.rooted]
     return light
@@ -134,6 +133,19 @@ def _draw(camera: Camera, position: Any, triangles: Any, size: int) -> Layer:
     if len(triangles):
         layer.draw(camera.project(position, size * SAMPLES), triangles, 0)
     return layer
+
+
+def _draw_figure(camera: Camera, figure: Figure, size: int) -> tuple[Layer, Layer]:
+    """Return what is seen, and the same without lashes: those have no class and hide no truth."""
+    points = camera.project(figure.surface.position, size * SAMPLES)
+    triangles = figure.surface.triangles
+    first = len(triangles) - figure.lashes
+    truth = Layer.empty(size * SAMPLES, size * SAMPLES)
+    truth.draw(points, triangles[:first], 0)
+    seen = truth.copy()
+    seen.draw(points, triangles[first:], 1)
+    seen.triangle[seen.owner == 1] += first
+    return seen, truth
 
 
 def _frame(figure: Figure, rng: Rng) -> Camera:
@@ -188,15 +200,15 @@ def _label(figure: Figure, layer: Layer, lens: Layer) -> tuple[NDArray[np.uint8]
     classes = np.zeros(layer.triangle.shape, np.uint8)
     brows = np.array(CELEBAMASK19.values("l_brow", "r_brow"), np.uint8)
     classify(
-        layer.triangle, layer.weights, figure.surface, figure.classes, figure.skin, brows,
+        layer.triangle, layer.weights, figure.surface, figure.classes, figure.looks.skin, brows,
         CELEBAMASK19.value("hair"), classes,
     )  # fmt: skip
     # As in CelebAMask-HQ, eyes and brows seen through a lens keep their class.
     glass = lens.nearness > layer.nearness
-    if figure.trim.lens_depth <= 0.6:
+    if figure.looks.trim.lens_depth <= 0.6:
         glass &= ~np.isin(classes, _SUBJECT_EYES)
     classes[glass] = CELEBAMASK19.value("eye_g")
-    size = classes.shape[0] // SAMPLES
+    size = len(classes) // SAMPLES
 
     def block(values: Any) -> Any:
         shape = (size, SAMPLES, size, SAMPLES)
@@ -205,7 +217,7 @@ def _label(figure: Figure, layer: Layer, lens: Layer) -> tuple[NDArray[np.uint8]
     four, near = block(classes), block(layer.nearness)
     votes = (four[..., :, None] == four[..., None, :]).sum(-1)
     best = (votes + near / (1 + near)).argmax(-1)[..., None]
-    labels = np.take_along_axis(four, best, -1)[..., 0]
+    labels: NDArray[np.uint8] = np.take_along_axis(four, best, -1)[..., 0]
     index = block(np.arange(classes.size).reshape(classes.shape))
     index = np.take_along_axis(index, best, -1)[..., 0]
     nearness = np.where(glass, np.maximum(lens.nearness, layer.nearness), layer.nearness)

@@ -49,6 +49,12 @@ class Layer:
             np.zeros((height, width, 2), np.float32),
         )
 
+    def copy(self) -> "Layer":
+        """Return a layer that is drawn on without changing this one."""
+        return Layer(
+            self.nearness.copy(), self.triangle.copy(), self.owner.copy(), self.weights.copy()
+        )
+
     def draw(self, points: NDArray[np.float64], triangles: NDArray[np.int32], owner: int) -> None:
         """Draw a mesh.
 
@@ -85,7 +91,11 @@ class Camera:
 
 
 @njit(cache=True, nogil=True)
-def _draw(points, triangles, number, nearness, triangle, owner, weights):  # type: ignore[no-untyped-def]
+def _draw(
+    points: NDArray[np.float64], triangles: NDArray[np.int32], number: int,
+    nearness: NDArray[np.float32], triangle: NDArray[np.int32], owner: NDArray[np.int16],
+    weights: NDArray[np.float32],
+) -> None:  # fmt: skip
     height, width = nearness.shape
     half = _SUB // 2
     for t in range(triangles.shape[0]):
@@ -103,8 +113,10 @@ def _draw(points, triangles, number, nearness, triangle, owner, weights):  # typ
         if low_x < -_FAR or low_y < -_FAR or high_x > _FAR or high_y > _FAR:
             continue
         # Sample i has its centre at 256 i + 128.
-        x0, x1 = max(0, (low_x + half - 1) // _SUB), min(width - 1, (high_x - half) // _SUB)
-        y0, y1 = max(0, (low_y + half - 1) // _SUB), min(height - 1, (high_y - half) // _SUB)
+        x0 = max(0, int((low_x + half - 1) // _SUB))
+        x1 = min(width - 1, int((high_x - half) // _SUB))
+        y0 = max(0, int((low_y + half - 1) // _SUB))
+        y1 = min(height - 1, int((high_y - half) // _SUB))
         if x0 > x1 or y0 > y1:
             continue
         mirrored = area < 0
@@ -147,12 +159,14 @@ def _draw(points, triangles, number, nearness, triangle, owner, weights):  # typ
 
 
 @njit(cache=True, nogil=True)
-def draw_heights(points, triangles, heights):  # type: ignore[no-untyped-def]
+def draw_heights(
+    points: NDArray[np.float32], triangles: NDArray[np.int32], heights: NDArray[np.float32]
+) -> None:
     """Keep the greatest height at every sample of an orthographic view: a shadow map.
 
     Args:
         points: (V, 3) column, row in samples, and height above the plane (towards the light).
-        triangles: (T, 3) int32.
+        triangles: (T, 3) int32, counter-clockwise from outside.
         heights: (H, W) float32, changed in place; start from -inf.
     """
     height, width = heights.shape
@@ -162,7 +176,7 @@ def draw_heights(points, triangles, heights):  # type: ignore[no-untyped-def]
         ux, uy = points[b, 0] - ax, points[b, 1] - ay
         vx, vy = points[c, 0] - ax, points[c, 1] - ay
         area = ux * vy - uy * vx
-        if abs(area) < 1e-12:
+        if area < 1e-9:  # turned away: something in front of it faces the light
             continue
         x0 = max(0, int(np.ceil(ax + min(0.0, ux, vx) - 0.5)))
         x1 = min(width - 1, int(np.floor(ax + max(0.0, ux, vx) - 0.5)))

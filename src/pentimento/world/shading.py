@@ -1,37 +1,50 @@
-"""Light on surfaces: baked surroundings, soft shadows, and one compiled shader for all materials.
+"""The compiled shader: from the nearest triangle of every sample to its colour and its class.
 
-Light arrives three ways. The surroundings (a gradient of sky, horizon and ground) are gathered per
-vertex from `_DIRECTIONS` with a visibility test each, which gives ambient occlusion its colour.
-Directional lights are evaluated per sample with filtered shadow maps. Eyes, lenses and skin at
-grazing angles mirror the surroundings. Everything is linear; irradiance 1 shows an albedo as it is.
+Diffuse light wraps round the terminator, red furthest, as under skin; gloss is two Blinn-Phong
+lobes under a Fresnel term; hair follows Kajiya and Kay (1989) with the shifted second highlight of
+Marschner et al. (2003); eyes have a cornea that mirrors lamps as soft boxes.
+
+Alphabet: H, W samples; V vertices; T triangles.
 """
 
-from typing import Any, Final, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from pentimento.world import textures as tx
+from pentimento.world.light import (
+    Doubles,
+    Floats,
+    Lights,
+    Vec,
+    dot,
+    lit,
+    normed,
+    plus,
+    surroundings,
+)  # fmt: skip
 from pentimento.world.materials import (
-    BEARD, BROW, CLOTH, EYE, FRAME, GUM, HAIR, HAT, LASH, METAL, SKIN, TEETH,
-    Eyes, Fabric, Fibres, Skin, Trim,
+    CLOTH,
+    EYE,
+    FRAME,
+    GUM,
+    HAIR,
+    HAT,
+    LASH,
+    SKIN,
+    TEETH,
+    Eyes,
+    Fabric,
+    Fibres,
+    Skin,
+    Trim,
 )  # fmt: skip
-from pentimento.world.raster import draw_heights
 
-Floats = NDArray[np.float32]
-FIELDS: Final = (
-    "hairline", "brow_u", "brow_v", "beard", "blush", "under_eye", "nasolabial", "forehead",
-    "lips", "lids", "lash", "strand", "along",
-)  # fmt: skip
-"""Columns of `Surface.fields`: those of `anatomy.skin_fields`, softened masks of lips and lids, and
-two numbers of fibres: `strand`, random in 0..1 per strand (-1: a surface textured by its uv), and
-`along`, 0 root .. 1 tip. Eyeballs have 0 (subject's left) or 1 in `strand`, their light in `along`."""
-
-HAIRLINE, BROW_U, BROW_V, BEARD_AREA, BLUSH, UNDER_EYE, FOLD, FOREHEAD, LIPS, LIDS, RIM, STRAND, ALONG = range(13)  # fmt: skip  # noqa: E501
-
-_SHADOW_SIZE: Final = 256
-_BAKE_SIZE: Final = 72
-_RADIUS: Final = 2.9  # decimetres round the centre that cast shadows
+ALONG, BROW_U, BROW_V, HAIRLINE = tx.ALONG, tx.BROW_U, tx.BROW_V, tx.HAIRLINE
+LIPS, STRAND, COUNT = tx.LIPS, tx.STRAND, len(tx.FIELDS)
+clamp, step, noise, brow_weight = tx.clamp, tx.step, tx.noise, tx.brow_weight
 
 
 class Surface(NamedTuple):
@@ -43,7 +56,7 @@ class Surface(NamedTuple):
         normal: (V, 3) unit.
         tangent: (V, 3) unit, along fibres; zero elsewhere.
         light: (V, 3) baked irradiance of the surroundings.
-        fields: (V, 13), columns as in `FIELDS`.
+        fields: (V, 13), columns as in `textures.FIELDS`.
         triangles: (T, 3).
         uv: (T, 3, 2).
         material: (T,).
@@ -60,297 +73,69 @@ class Surface(NamedTuple):
     material: NDArray[np.uint8]
 
 
-class Lights(NamedTuple):
-    """Directional lights and the surroundings.
+class Looks(NamedTuple):
+    """What everything is made of: see `materials`."""
+
+    skin: Skin
+    eyes: Eyes
+    fibres: Fibres
+    cloth: Fabric
+    hat: Fabric
+    trim: Trim
+
+
+class _Response(NamedTuple):
+    """How a place answers light.
 
     Attributes:
-        direction: (L, 3) unit, towards the light.
-        colour: (L, 3) irradiance when facing it.
-        blur: (L,) radius of the shadow's edge in texels.
-        box: (L,) half the angular size of the light as mirrored in an eye.
-        sky: (3, 3) radiance from above, from the horizon, from below.
-        axes: (L, 2, 3) axes of the shadow maps.
-        heights: (L, R, R) shadow maps.
-        centre: (3,) centre of the shadow maps.
+        wrap: how far each colour wraps round the terminator.
+        relief: strength of the bumps.
+        gloss, sharp: strength and exponent of the narrow highlight.
+        haze, broad: strength and exponent of the wide one.
+        base: reflectance at right angles.
+        mirror: strength of mirrored surroundings.
+        iris: 1 inside the iris of an eye.
     """
 
-    direction: NDArray[np.float64]
-    colour: NDArray[np.float64]
-    blur: NDArray[np.float64]
-    box: NDArray[np.float64]
-    sky: NDArray[np.float64]
-    axes: NDArray[np.float64]
-    heights: Floats
-    centre: NDArray[np.float64]
+    wrap: Vec
+    relief: float
+    gloss: float
+    sharp: float
+    haze: float
+    broad: float
+    base: float
+    mirror: float
+    iris: float
 
 
-def _fibonacci(count: int) -> NDArray[np.float64]:
-    """Return (count, 3) directions spread evenly over the sphere."""
-    i = np.arange(count) + 0.5
-    z, turn = 1 - 2 * i / count, np.pi * (1 + 5**0.5) * i
-    r = np.sqrt(1 - z * z)
-    return np.stack([r * np.cos(turn), r * np.sin(turn), z], 1)
-
-
-def cross(a: Any, b: Any) -> Any:
-    """Return the cross products (..., 3), several times faster than numpy's for many vectors."""
-    ax, ay, az = a[..., 0], a[..., 1], a[..., 2]
-    bx, by, bz = b[..., 0], b[..., 1], b[..., 2]
-    return np.stack([ay * bz - az * by, az * bx - ax * bz, ax * by - ay * bx], -1)
-
-
-def unit(v: Any) -> NDArray[np.float64]:
-    """Return vectors (..., 3) scaled to length 1."""
-    v = np.asarray(v, np.float64)
-    length = np.sqrt(np.einsum("...i,...i", v, v))
-    return np.asarray(v / np.maximum(length, 1e-12)[..., None])
-
-
-def _axes(direction: NDArray[np.float64]) -> NDArray[np.float64]:
-    side = np.array([0.0, 1, 0]) if abs(direction[1]) < 0.9 else np.array([1.0, 0, 0])
-    right = unit(cross(side, direction))
-    return np.stack([right, cross(direction, right), direction])
-
-
-_DIRECTIONS: Final = _fibonacci(20)[:15]  # those that reach what the camera sees
-_DIRECTION_AXES: Final = [_axes(direction) for direction in _DIRECTIONS]
-
-
-def _heights(
-    position: Floats, triangles: NDArray[np.int32], axes: NDArray[np.float64], size: int
-) -> tuple[Floats, Floats]:
-    """Return the shadow map (size, size) and every vertex in its frame (V, 3)."""
-    points = (position @ axes.T.astype(np.float32)).astype(np.float32)
-    points[:, :2] = (points[:, :2] / _RADIUS + 1) * (size / 2)
-    heights = np.full((size, size), -np.inf, np.float32)
-    draw_heights(points, triangles, heights)
-    return heights, points
-
-
-def bake(
-    position: Floats, normal: Floats, triangles: NDArray[np.int32], sky: NDArray[np.float64]
-) -> Floats:
-    """Return (V, 3) irradiance of the surroundings with occlusion.
-
-    Args:
-        position: (V, 3) relative to the centre of the shadow maps.
-        normal: (V, 3) unit.
-        triangles: (T, 3) what casts shadows.
-        sky: (3, 3) radiance from above, horizon, below.
-    """
-    total = np.zeros((len(position), 3), np.float32)
-    weight = np.zeros(len(position), np.float32)
-    for direction, axes in zip(_DIRECTIONS, _DIRECTION_AXES, strict=True):
-        heights, points = _heights(position, triangles, axes, _BAKE_SIZE)
-        radiance = environment(direction[1], sky).astype(np.float32)
-        _gather(points, heights, normal, direction.astype(np.float32), radiance, total, weight)
-    return total / np.maximum(weight, 1.0)[:, None]
-
-
-def cast(
-    position: Floats,
-    triangles: NDArray[np.int32],
-    direction: NDArray[np.float64],
-    colour: NDArray[np.float64],
-    blur: NDArray[np.float64],
-    box: NDArray[np.float64],
-    sky: NDArray[np.float64],
-    centre: NDArray[np.float64],
-) -> Lights:
-    """Return the lights with shadow maps of a mesh (`position` relative to `centre`)."""
-    axes = np.stack([_axes(d) for d in direction])
-    dark = np.full((_SHADOW_SIZE, _SHADOW_SIZE), -np.inf, np.float32)
-    maps = [
-        _heights(position, triangles, a, _SHADOW_SIZE)[0] if c.any() else dark
-        for a, c in zip(axes, colour, strict=True)
-    ]
-    return Lights(
-        direction, colour, blur, box, sky, np.ascontiguousarray(axes[:, :2]), np.stack(maps), centre
+@njit(cache=True, nogil=True)
+def _mix(values: Floats, corners: NDArray[np.int32], a: float, b: float) -> Vec:
+    """Return vertex vectors interpolated with weights a, b and the rest."""
+    i, j, k = corners[0], corners[1], corners[2]
+    c = 1 - a - b
+    return (
+        a * values[i, 0] + b * values[j, 0] + c * values[k, 0],
+        a * values[i, 1] + b * values[j, 1] + c * values[k, 1],
+        a * values[i, 2] + b * values[j, 2] + c * values[k, 2],
     )
 
 
-def environment(up: float, sky: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the radiance (3,) of the surroundings in a direction with this y."""
-    t = min(abs(up) ** 0.7, 1.0)
-    return sky[1] + t * ((sky[0] if up > 0 else sky[2]) - sky[1])
-
-
 @njit(cache=True, nogil=True)
-def _gather(points, heights, normal, direction, radiance, total, weight):  # type: ignore[no-untyped-def]
-    size = heights.shape[0]
-    for i in range(points.shape[0]):
-        cosine = (
-            normal[i, 0] * direction[0] + normal[i, 1] * direction[1] + normal[i, 2] * direction[2]
-        )
-        cosine = (cosine + np.float32(0.15)) / np.float32(1.15)
-        if cosine <= 0.0:
-            continue
-        weight[i] += cosine
-        x, y = points[i, 0] - 0.5, points[i, 1] - 0.5
-        x0, y0 = int(np.floor(x)), int(np.floor(y))
-        lit = np.float32(1.0)
-        if 0 <= x0 < size - 1 and 0 <= y0 < size - 1:
-            fx, fy = x - x0, y - y0
-            h = points[i, 2] + np.float32(0.07)
-            lit = (
-                (1 - fx) * (1 - fy) * (heights[y0, x0] <= h)
-                + fx * (1 - fy) * (heights[y0, x0 + 1] <= h)
-                + (1 - fx) * fy * (heights[y0 + 1, x0] <= h)
-                + fx * fy * (heights[y0 + 1, x0 + 1] <= h)
-            )
-        for c in range(3):
-            total[i, c] += cosine * lit * radiance[c]
-
-
-@njit(cache=True, nogil=True, inline="always")
-def _clamp(x, low, high):  # type: ignore[no-untyped-def]
-    return low if x < low else (high if x > high else x)
-
-
-@njit(cache=True, nogil=True)
-def _step(low, high, x):  # type: ignore[no-untyped-def]
-    t = _clamp((x - low) / (high - low), 0.0, 1.0)
-    return t * t * (3 - 2 * t)
-
-
-@njit(cache=True, nogil=True)
-def noise(table, x, y, z):  # type: ignore[no-untyped-def]
-    """Return smooth vector noise in [-1, 1]³ at a point; its grain is one unit."""
-    fx, fy, fz = np.floor(x), np.floor(y), np.floor(z)
-    ix, iy, iz = int(fx) & 31, int(fy) & 31, int(fz) & 31
-    tx, ty, tz = x - fx, y - fy, z - fz
-    tx, ty, tz = tx * tx * (3 - 2 * tx), ty * ty * (3 - 2 * ty), tz * tz * (3 - 2 * tz)
-    jx, jy, jz = (ix + 1) & 31, (iy + 1) & 31, (iz + 1) & 31
-    w00, w01, w10, w11 = (1 - tx) * (1 - ty), tx * (1 - ty), (1 - tx) * ty, tx * ty
-    a, b, c = 0.0, 0.0, 0.0
-    for k, w in ((iz, 1 - tz), (jz, tz)):
-        p, q, r, s = w * w00, w * w01, w * w10, w * w11
-        a += p * table[k, iy, ix, 0] + q * table[k, iy, jx, 0]
-        a += r * table[k, jy, ix, 0] + s * table[k, jy, jx, 0]
-        b += p * table[k, iy, ix, 1] + q * table[k, iy, jx, 1]
-        b += r * table[k, jy, ix, 1] + s * table[k, jy, jx, 1]
-        c += p * table[k, iy, ix, 2] + q * table[k, iy, jx, 2]
-        c += r * table[k, jy, ix, 2] + s * table[k, jy, jx, 2]
-    return a, b, c
-
-
-@njit(cache=True, nogil=True)
-def _spot(table, x, y, z):  # type: ignore[no-untyped-def]
-    """Return one round spot per unit cell: its distance from here and a random number."""
-    fx, fy, fz = np.floor(x), np.floor(y), np.floor(z)
-    v = table[int(fz) & 31, int(fy) & 31, int(fx) & 31]
-    dx, dy, dz = x - fx - 0.5 - 0.25 * v[0], y - fy - 0.5 - 0.25 * v[1], z - fz - 0.5 - 0.25 * v[2]
-    return np.sqrt(dx * dx + dy * dy + dz * dz), 0.5 + 0.5 * v[0]
-
-
-@njit(cache=True, nogil=True)
-def _lit(lights, k, px, py, pz):  # type: ignore[no-untyped-def]
-    """Return how much of light `k` reaches a point: a smooth 3×3 comparison in its shadow map."""
-    heights = lights.heights
-    size = heights.shape[1]
-    x, y, z = px - lights.centre[0], py - lights.centre[1], pz - lights.centre[2]
-    a, d = lights.axes, lights.direction
-    u = ((a[k, 0, 0] * x + a[k, 0, 1] * y + a[k, 0, 2] * z) / _RADIUS + 1) * (size / 2) - 0.5
-    v = ((a[k, 1, 0] * x + a[k, 1, 1] * y + a[k, 1, 2] * z) / _RADIUS + 1) * (size / 2) - 0.5
-    h = d[k, 0] * x + d[k, 1] * y + d[k, 2] * z + 0.05
-    step = lights.blur[k]
-    total, weight = 0.0, 0.0
-    for j in range(-1, 2):
-        for i in range(-1, 2):
-            uu, vv = u + i * step, v + j * step
-            iu, iv = int(np.floor(uu)), int(np.floor(vv))
-            if iu < 0 or iv < 0 or iu >= size - 1 or iv >= size - 1:
-                continue
-            w = 3.0 - i * i - j * j
-            fu, fv = uu - iu, vv - iv
-            top = (1 - fu) * (heights[k, iv, iu] <= h) + fu * (heights[k, iv, iu + 1] <= h)
-            low = (1 - fu) * (heights[k, iv + 1, iu] <= h) + fu * (heights[k, iv + 1, iu + 1] <= h)
-            total += w * ((1 - fv) * top + fv * low)
-            weight += w
-    return total / weight if weight > 0 else 1.0
-
-
-@njit(cache=True, nogil=True)
-def brow_weight(brow, u, v):  # type: ignore[no-untyped-def]
-    """Return 0..1: how much of an eyebrow of shape `brow` is at brow coordinates (u, v)."""
-    start, end = brow.start, brow.end
-    if u <= start or u >= end:
-        return 0.0
-    t = (u - start) / (end - start)
-    half = brow.thickness * (0.55 + 0.45 * _step(0.0, 0.3, t)) * (1 - 0.72 * _step(0.5, 1.0, t))
-    centre = brow.arch * (1 - (2.3 * (t - 0.6)) ** 2) + brow.tilt * (t - 0.5)
-    side = abs(v - centre) / half
-    return (1 - _step(0.7, 1.25, side)) * _step(0.0, 0.12, t) * (1 - _step(0.93, 1.0, t))
-
-
-@njit(cache=True, nogil=True)
-def brow_weights(brow, u, v):  # type: ignore[no-untyped-def]
-    """Return `brow_weight` of many places, (N,) of (N,) and (N,)."""
-    out = np.zeros(len(u))
-    for i in range(len(u)):
-        out[i] = brow_weight(brow, u[i], v[i])
-    return out
-
-
-@njit(cache=True, nogil=True)
-def _skin(skin, fibres, table, x, y, z, f, out):  # type: ignore[no-untyped-def]
-    """Write the albedo of skin at a rest position with vertex fields `f`."""
-    big, green, _ = noise(table, 1.7 * x, 1.7 * y, 1.7 * z)
-    mid, red, _ = noise(table, 7 * x, 7 * y, 7 * z)
-    fine, grain, _ = noise(table, 31 * x, 31 * y, 31 * z)
-    tone = 1 + skin.mottle * (0.25 * big + 0.45 * mid + 0.45 * fine)
-    flush = _clamp(0.75 * f[BLUSH] + 0.16 * red + 0.06 * green, -0.2, 1.0)
-    lips = _clamp(f[LIPS] * 1.6 - 0.3 + 0.12 * mid, 0.0, 1.0)
-    tired = skin.tired * f[UNDER_EYE]
-    for c in range(3):
-        out[c] = skin.albedo[c] * tone * (1 + flush * (skin.flush[c] - 1))
-        out[c] *= 1 - tired * (0.2 + 0.1 * (c == 1)) - 0.15 * skin.wrinkles * f[FOLD]
-        lip = skin.lips[c] * (1 + 0.10 * mid + 0.15 * fine)
-        out[c] += lips * (lip - out[c])
-    bare = 1 - lips
-    if skin.freckles > 0.05:
-        d, r = _spot(table, 12 * x, 12 * y, 12 * z)
-        e, s = _spot(table, 23 * x + 5, 23 * y, 23 * z)
-        amount = skin.freckles * bare * _clamp(0.25 + f[BLUSH], 0.0, 1.0)
-        amount *= 0.55 * (r < 0.6) * (1 - _step(0.1, 0.3, d)) + 0.4 * (1 - _step(0.1, 0.35, e)) * s
-        for c in range(3):
-            out[c] *= 1 - amount * (0.35 + 0.15 * c)
-    d, r = _spot(table, 2.9 * x + 9, 2.9 * y, 2.9 * z)
-    if r < 0.12 * skin.moles and bare > 0.9:
-        mole = 0.8 * (1 - _step(0.025, 0.05, d + 0.008 * fine))
-        for c in range(3):
-            out[c] *= 1 - mole * (0.55 + 0.12 * c)
-    beard = skin.stubble * _clamp(f[BEARD_AREA] * 1.4 - 0.2 + 0.2 * mid, 0.0, 1.0) * bare
-    if beard > 0.01:
-        speck = 0.5 + 0.5 * noise(table, 75 * x, 40 * y, 75 * z)[0]
-        amount = beard * (0.15 + 0.2 * (skin.stubble > 0.99) + 0.55 * speck * speck)
-        for c in range(3):
-            out[c] += amount * (skin.stubble_colour[c] * 0.7 - out[c])
-    scalp = skin.scalp * _step(-0.05, 0.14, f[HAIRLINE] + 0.05 * mid) * (0.75 + 0.35 * grain)
-    brow = (
-        0.85 * skin.brow.density * brow_weight(skin.brow, f[BROW_U], f[BROW_V]) * (1 + 0.4 * fine)
-    )
-    lid = skin.shadow * _clamp(f[LIDS] * 1.2, 0.0, 1.0)
-    rim = _clamp(f[RIM] * skin.liner, 0.0, 0.95)
-    for c in range(3):
-        out[c] *= 1 + lid * (skin.shadow_colour[c] * 1.2 - 1)
-        out[c] += _clamp(scalp, 0.0, 1.0) * (fibres.colour[0, c] - out[c])
-        out[c] += _clamp(brow, 0.0, 0.9) * (fibres.colour[1, c] - out[c])
-        out[c] += rim * (fibres.colour[3, c] * 1.5 - out[c])
-
-
-@njit(cache=True, nogil=True)
-def classify(triangle, weights, surface, classes, skin, brows, hair, out):  # type: ignore[no-untyped-def]
+def classify(
+    triangle: NDArray[np.int32], weights: Floats, surface: Surface, classes: NDArray[np.uint8],
+    skin: Skin, brows: NDArray[np.uint8], hair: int, out: NDArray[np.uint8],
+) -> None:  # fmt: skip
     """Write the class (H, W) of every covered sample: its triangle's, or brow or cropped hair.
 
     Args:
         triangle: (H, W), with `weights` as in `raster.Layer`.
+        weights: (H, W, 2).
         surface: what was drawn.
         classes: (T,) of the triangles.
         skin: its brow and scalp decide where skin counts as brow or hair.
         brows: classes of the subject's left and right brow.
         hair: class of hair.
-        out: (H, W) uint8, written where something is.
+        out: (H, W), written where something is.
     """
     fields = surface.fields
     for row in range(triangle.shape[0]):
@@ -374,291 +159,288 @@ def classify(triangle, weights, surface, classes, skin, brows, hair, out):  # ty
 
 
 @njit(cache=True, nogil=True)
-def _iris(eyes, which, table, a, b, out):  # type: ignore[no-untyped-def]
-    """Write the albedo of the eyeball `a`, `b` radii off the gaze; return 1 inside the iris."""
-    r = np.sqrt(a * a + b * b) / np.sin(eyes.iris_angle)
-    veins = noise(table, 9 * a + eyes.seed, 26 * b, 3.0 * which)[0]
-    pink = _clamp(np.sqrt(a * a + b * b) - 0.45, 0.0, 1.0) + 0.16 * max(veins, 0.0)
-    for c in range(3):
-        out[c] = eyes.sclera[c] * (1 - pink * (0.10 if c == 0 else 0.42))
-    inside = 1 - _step(0.92, 1.06, r)
-    if inside > 0:
-        angle = np.arctan2(b, a)
-        x, y = 5 * np.cos(angle), 5 * np.sin(angle)
-        rays = noise(table, x * 2.6 + eyes.seed, y * 2.6, 2.2 * r)[0]
-        rays += 0.6 * noise(table, x * 6 + eyes.seed, y * 6, 1.5 * r)[0]
-        heart = 1 - _step(eyes.pupil, eyes.pupil + 0.3, r + 0.06 * rays)
-        dark = 1 - eyes.ring * _step(0.72, 1.0, r)
-        pupil = 1 - _step(eyes.pupil - 0.05, eyes.pupil + 0.05, r)
+def _respond(
+    material: int, looks: Looks, table: Floats, p: Vec, f: Doubles, u: float, v: float,
+    albedo: Doubles,
+) -> _Response:  # fmt: skip
+    """Write the albedo at rest position p, and return how the place answers light."""
+    if material == SKIN:
+        skin = looks.skin
+        tx.skin_albedo(skin, looks.fibres, table, p, f, albedo)
+        lips = clamp(f[LIPS], 0.0, 1.0)
+        wrap = (skin.scatter[0], skin.scatter[1], skin.scatter[2])
+        gloss = 0.45 * skin.gloss + lips * (0.8 * skin.lip_gloss - 0.45 * skin.gloss)
+        return _Response(
+            wrap, skin.pores * (1 - 0.3 * lips), gloss, 26.0 + 40 * lips, 1.2 * skin.gloss, 9.0,
+            0.028, 0.35, 0.0,
+        )  # fmt: skip
+    if material == EYE:
+        iris = tx.eye_albedo(looks.eyes, int(f[STRAND] + 0.5), table, 2 * u - 1, 2 * v - 1, albedo)
+        return _Response((0.3, 0.22, 0.2), 0.0, 0.0, 60.0, 0.0, 14.0, 0.05, 1.0, iris)
+    if HAIR <= material <= LASH:
+        tx.fibre_albedo(looks.fibres, material - HAIR, table, f[STRAND], f[ALONG], u, v, albedo)
+        return _Response((0.0, 0.0, 0.0), 0.0, 0.0, 60.0, 0.0, 14.0, 0.0, 0.0, 0.0)
+    if material in (CLOTH, HAT):
+        cloth = looks.cloth if material == CLOTH else looks.hat
+        tx.fabric_albedo(cloth, table, p, albedo)
+        return _Response(
+            (0.0, 0.0, 0.0), 0.2 * cloth.weave, 0.0, 60.0, 2.0 * cloth.sheen, 6.0, 0.028, 0.0, 0.0
+        )
+    if material == TEETH:
+        albedo[0], albedo[1], albedo[2] = 0.66, 0.60, 0.50
+        return _Response((0.3, 0.3, 0.25), 0.0, 2.0, 90.0, 0.0, 14.0, 0.028, 1.0, 0.0)
+    if material == GUM:
+        albedo[0], albedo[1], albedo[2] = 0.30, 0.085, 0.075
+        return _Response((0.0, 0.0, 0.0), 0.0, 1.0, 60.0, 0.0, 14.0, 0.028, 1.0, 0.0)
+    trim = looks.trim
+    if material == FRAME:
+        spots = trim.tortoise * step(-0.1, 0.4, noise(table, 9 * p[0], 9 * p[1], 9 * p[2])[0])
         for c in range(3):
-            iris = eyes.iris[c] + 0.6 * heart * (eyes.inner[c] - eyes.iris[c])
-            iris *= (1 + 0.45 * rays) * dark * 1.15
-            iris += pupil * (0.004 - iris)
-            out[c] += inside * (max(iris, 0.003) - out[c])
-    return inside
-
-
-@njit(cache=True, nogil=True)
-def _fabric(cloth, table, x, y, z, out):  # type: ignore[no-untyped-def]
-    """Write the albedo of a fabric."""
-    wobble = noise(table, 2 * x, 2 * y, 2 * z)[0] * 0.04
-    u, v = (x + wobble) / cloth.pitch, (y + 0.3 * z + wobble) / cloth.pitch
-    amount = 0.0
-    if cloth.pattern == 1:
-        amount = 1.0 * (v - np.floor(v) < 0.4)
-    elif cloth.pattern == 2:
-        amount = 1.0 * (u - np.floor(u) < 0.25)
-    elif cloth.pattern == 3:
-        amount = 0.5 * (u - np.floor(u) < 0.4) + 0.5 * (v - np.floor(v) < 0.4)
-    elif cloth.pattern == 4:
-        du, dv = u - np.floor(u) - 0.5, v - np.floor(v) - 0.5
-        amount = 1.0 * (du * du + dv * dv < 0.06)
-    elif cloth.pattern == 5:
-        amount = 0.35 * _clamp(0.5 + noise(table, 26 * x, 80 * y, 26 * z)[0], 0.0, 1.0)
-    thread = 1 + 0.6 * cloth.weave * noise(table, 40 * x, 30 * y, 40 * z)[1]
+            albedo[c] = trim.frame[c] * (1 + spots * (4.0 - 1.5 * c))
+        shine = 2.5 * trim.frame_shine
+        return _Response((0.0, 0.0, 0.0), 0.0, shine, 90.0, 0.0, 14.0, 0.04, 0.5, 0.0)
     for c in range(3):
-        out[c] = (cloth.colour[c] + amount * (cloth.second[c] - cloth.colour[c])) * thread
+        albedo[c] = 0.25 * trim.metal[c]
+    return _Response((0.0, 0.0, 0.0), 0.0, 1.6, 70.0, 0.5, 14.0, 0.7, 1.0, 0.0)
 
 
 @njit(cache=True, nogil=True)
-def _fibre(fibres, kind, table, f, u, v, out):  # type: ignore[no-untyped-def]
-    """Write the colour of hair; `f[STRAND]` is its strand, or below 0 on a surface textured by (u, v)."""
-    strand, along = f[STRAND], f[ALONG]
-    if strand < 0:
-        bend = 0.02 * fibres.curl * np.sin(9 * v + 40 * u)
-        fine = noise(table, 210 * (u + bend), 2.5 * v, 3.0)[0]
-        wide = noise(table, 48 * (u + bend), 1.3 * v, 7.0)[0]
-        strand, along = _clamp(0.5 + 0.35 * fine + 0.3 * wide, 0.0, 1.0), v
-        white = fibres.grey[kind] * _clamp(0.8 + 0.6 * wide, 0.0, 1.0)
-    else:
-        white = 1.0 if (strand * 97.31) % 1.0 < fibres.grey[kind] else 0.0
-    level = 1 + fibres.vary[kind] * (2.4 * strand - 1.2)
-    level *= fibres.root[kind] + (1 - fibres.root[kind]) * _clamp(2.5 * along, 0.0, 1.0)
+def _roughen(normal: Vec, relief: float, table: Floats, p: Vec) -> Vec:
+    """Return the normal tilted by noise of two grains."""
+    if relief <= 0:
+        return normal
+    fine = noise(table, 52 * p[0], 52 * p[1], 52 * p[2])
+    wide = noise(table, 17 * p[0], 17 * p[1], 17 * p[2])
+    return plus(plus(normal, 0.7 * relief, fine), 0.8 * relief, wide)
+
+
+@njit(cache=True, nogil=True)
+def _light_solid(
+    answer: _Response, lights: Lights, albedo: Doubles, n: Vec, view: Vec, p: Vec, dim: float,
+    out: Doubles,
+) -> None:  # fmt: skip
+    """Add what lamps do to a surface."""
+    for lamp in range(lights.direction.shape[0]):
+        if lights.colour[lamp, 1] <= 0.0:
+            continue
+        d = lights.direction
+        to = (d[lamp, 0], d[lamp, 1], d[lamp, 2])
+        cosine = dot(n, to)
+        if cosine <= -answer.wrap[0]:
+            continue
+        share = lit(lights, lamp, plus(p, 0.02, n)) * dim
+        if share <= 0.0:
+            continue
+        lobes = 0.0
+        if cosine > 0 and answer.gloss + answer.haze > 0:
+            middle = normed(plus(to, 1.0, view))
+            half = max(dot(n, middle), 0.0)
+            fresnel = answer.base + (1 - answer.base) * (1 - max(dot(view, middle), 0.0)) ** 5
+            lobes = answer.gloss * (answer.sharp + 2) / 8 * half**answer.sharp
+            lobes += answer.haze * (answer.broad + 2) / 8 * half**answer.broad
+            lobes *= fresnel * cosine * share
+        for c in range(3):
+            # Red bleeds furthest past the terminator and into the shadow's edge.
+            wrap = answer.wrap[c]
+            body = max(cosine + wrap, 0.0) / (1 + wrap) * share ** (1 - 0.7 * wrap)
+            out[c] += lights.colour[lamp, c] * (albedo[c] * body + lobes)
+
+
+@njit(cache=True, nogil=True)
+def _light_fibre(
+    shine: float, strand: float, lights: Lights, albedo: Doubles, n: Vec, along: Vec, view: Vec,
+    p: Vec, out: Doubles,
+) -> None:  # fmt: skip
+    """Add what lamps do to hair: a body and a white and a coloured highlight."""
+    streak = 0.5 + strand if strand >= 0 else 1.0
+    for lamp in range(lights.direction.shape[0]):
+        if lights.colour[lamp, 1] <= 0.0:
+            continue
+        d = lights.direction
+        to = (d[lamp, 0], d[lamp, 1], d[lamp, 2])
+        share = lit(lights, lamp, plus(p, 0.02, n))
+        if share <= 0.0:
+            continue
+        cosine, across = dot(n, to), dot(along, to)
+        tilt = dot(along, normed(plus(to, 1.0, view)))
+        body = 0.9 * np.sqrt(max(1 - across * across, 0.0)) * clamp(0.35 + 0.65 * cosine, 0.0, 1.0)
+        gate = clamp(0.25 + cosine, 0.0, 1.0) * shine
+        first = 0.06 * streak * gate * max(1 - (tilt + 0.06) ** 2, 0.0) ** 60
+        second = 1.1 * gate * max(1 - (tilt - 0.11) ** 2, 0.0) ** 14
+        for c in range(3):
+            out[c] += lights.colour[lamp, c] * share * (albedo[c] * (body + second) + first)
+
+
+@njit(cache=True, nogil=True)
+def _reflect(n: Vec, view: Vec) -> Vec:
+    """Return the direction that is mirrored towards the viewer."""
+    return plus((-view[0], -view[1], -view[2]), 2 * dot(n, view), n)
+
+
+@njit(cache=True, nogil=True)
+def _mirror(
+    share: float, answer: _Response, sky: Doubles, n: Vec, view: Vec, metal: Doubles, out: Doubles
+) -> None:
+    """Add mirrored surroundings, tinted by metals."""
+    if answer.mirror <= 0:
+        return
+    mirrored = surroundings(sky, _reflect(n, view)[1])
+    fresnel = answer.base + (1 - answer.base) * (1 - max(dot(n, view), 0.0)) ** 5
     for c in range(3):
-        colour = fibres.colour[kind, c]
-        out[c] = max(level, 0.15) * (colour + 0.85 * white * (0.40 - 0.035 * c - colour))
+        tint = metal[c] if answer.base > 0.5 else 1.0
+        out[c] += share * fresnel * answer.mirror * tint * mirrored[c]
 
 
 @njit(cache=True, nogil=True)
-def shade(triangle, near, weights, surface, lights, skin, eyes, fibres, cloth, hat, trim, table, eye_z, colour):  # type: ignore[no-untyped-def]  # fmt: skip  # noqa: C901
-    """Write the colour (H, W, 3) of every covered sample; the camera is at (0, 0, `eye_z`)."""
-    height, width = triangle.shape
-    albedo, f = np.zeros(3), np.zeros(13)
-    lamps = lights.direction.shape[0]
-    for row in range(height):
-        for column in range(width):
+def _cornea(n: Vec, gaze: Vec, iris: float) -> Vec:
+    """Return the normal over the iris: the cornea is more curved than the eyeball."""
+    bulge = 0.9 * iris
+    return normed(plus(plus(n, bulge, n), -bulge * dot(n, gaze), gaze))
+
+
+@njit(cache=True, nogil=True)
+def _catchlight(lights: Lights, n: Vec, view: Vec, dim: float, out: Doubles) -> None:
+    """Add the lamps that a cornea mirrors: soft boxes."""
+    ray = _reflect(n, view)
+    for lamp in range(lights.direction.shape[0]):
+        d, axes, size = lights.direction, lights.axes, lights.box[lamp]
+        if dot(ray, (d[lamp, 0], d[lamp, 1], d[lamp, 2])) < 0.5:
+            continue
+        a = abs(dot(ray, (axes[lamp, 0, 0], axes[lamp, 0, 1], axes[lamp, 0, 2])))
+        b = abs(dot(ray, (axes[lamp, 1, 0], axes[lamp, 1, 1], axes[lamp, 1, 2])))
+        flash = (1 - step(0.8 * size, 1.2 * size, a)) * (1 - step(0.8 * size, 1.2 * size, b))
+        for c in range(3):
+            out[c] += 0.9 * clamp(1.5 * dim, 0.0, 1.0) * flash * lights.colour[lamp, c]
+
+
+@njit(cache=True, nogil=True)
+def _like_left(
+    triangle: NDArray[np.int32], near: Floats, material: NDArray[np.uint8], column: int
+) -> bool:
+    """Does the left sample of a pair speak for both: does nothing change between them?"""
+    t, s = triangle[column], triangle[column - 1]
+    if s < 0 or material[t] == EYE or abs(near[column] - near[column - 1]) > 4e-3:
+        return False
+    return bool(s == t or (material[s] == material[t] and material[t] < HAIR))
+
+
+@njit(cache=True, nogil=True)
+def _blend(
+    fields: Floats, uv: Floats, corners: NDArray[np.int32], a: float, b: float, f: Doubles
+) -> tuple[float, float]:
+    """Write the vertex fields of one place into `f` and return its texture position."""
+    i, j, k = corners[0], corners[1], corners[2]
+    c = 1 - a - b
+    for column in range(COUNT):
+        f[column] = a * fields[i, column] + b * fields[j, column] + c * fields[k, column]
+    u = a * uv[0, 0] + b * uv[1, 0] + c * uv[2, 0]
+    return u, a * uv[0, 1] + b * uv[1, 1] + c * uv[2, 1]
+
+
+@njit(cache=True, nogil=True)
+def shade(
+    triangle: NDArray[np.int32], near: Floats, weights: Floats, surface: Surface, lights: Lights,
+    looks: Looks, table: Floats, eye_z: float, colour: Floats,
+) -> None:  # fmt: skip
+    """Write the colour (H, W, 3) of every covered sample.
+
+    Args:
+        triangle: (H, W), with `near` and `weights` as in `raster.Layer`.
+        near: (H, W).
+        weights: (H, W, 2).
+        surface: what was drawn.
+        lights: what lights it.
+        looks: what it is made of.
+        table: from `textures.noise_table`.
+        eye_z: the camera is at (0, 0, eye_z).
+        colour: (H, W, 3) linear radiance.
+    """
+    albedo, out, f = np.zeros(3), np.zeros(3), np.zeros(COUNT)
+    for row in range(triangle.shape[0]):
+        for column in range(triangle.shape[1]):
             t = triangle[row, column]
             if t < 0:
                 continue
-            material = surface.material[t]
-            if column & 1 and material != EYE:
-                # The left sample of the pair speaks for both where nothing changes between them.
-                s = triangle[row, column - 1]
-                same = s == t or (s >= 0 and surface.material[s] == material and material < HAIR)
-                if same and abs(near[row, column] - near[row, column - 1]) < 4e-3:
-                    for c in range(3):
-                        colour[row, column, c] = colour[row, column - 1, c]
-                    continue
-            i, j, k = surface.triangles[t]
-            wa, wb = np.float64(weights[row, column, 0]), np.float64(weights[row, column, 1])
-            wc = 1 - wa - wb
-            p, q, n, e, g = (
-                surface.position, surface.rest, surface.normal, surface.light, surface.fields
-            )  # fmt: skip
-            px = wa * p[i, 0] + wb * p[j, 0] + wc * p[k, 0]
-            py = wa * p[i, 1] + wb * p[j, 1] + wc * p[k, 1]
-            pz = wa * p[i, 2] + wb * p[j, 2] + wc * p[k, 2]
-            x = wa * q[i, 0] + wb * q[j, 0] + wc * q[k, 0]
-            y = wa * q[i, 1] + wb * q[j, 1] + wc * q[k, 1]
-            z = wa * q[i, 2] + wb * q[j, 2] + wc * q[k, 2]
-            nx = wa * n[i, 0] + wb * n[j, 0] + wc * n[k, 0]
-            ny = wa * n[i, 1] + wb * n[j, 1] + wc * n[k, 1]
-            nz = wa * n[i, 2] + wb * n[j, 2] + wc * n[k, 2]
-            er = wa * e[i, 0] + wb * e[j, 0] + wc * e[k, 0]
-            eg = wa * e[i, 1] + wb * e[j, 1] + wc * e[k, 1]
-            eb = wa * e[i, 2] + wb * e[j, 2] + wc * e[k, 2]
-            for c in range(13):
-                f[c] = wa * g[i, c] + wb * g[j, c] + wc * g[k, c]
-            u = wa * surface.uv[t, 0, 0] + wb * surface.uv[t, 1, 0] + wc * surface.uv[t, 2, 0]
-            v = wa * surface.uv[t, 0, 1] + wb * surface.uv[t, 1, 1] + wc * surface.uv[t, 2, 1]
-            scale = 1 / np.sqrt(px * px + py * py + (eye_z - pz) ** 2)
-            vx, vy, vz = -px * scale, -py * scale, (eye_z - pz) * scale
-
-            # What it is made of: albedo, relief, wrap, and two lobes of gloss.
-            relief, wrap_r, wrap_g, wrap_b = 0.0, 0.0, 0.0, 0.0
-            sharp, gloss, broad, haze, base = 60.0, 0.0, 14.0, 0.0, 0.028
-            inside = 0.0
-            fibre = HAIR <= material <= LASH
-            if material == SKIN:
-                _skin(skin, fibres, table, x, y, z, f, albedo)
-                wrap_r, wrap_g, wrap_b = skin.scatter[0], skin.scatter[1], skin.scatter[2]
-                relief = skin.pores * (1 - 0.3 * f[LIPS])
-                lips = _clamp(f[LIPS], 0.0, 1.0)
-                gloss = 0.45 * skin.gloss
-                gloss += lips * (0.8 * skin.lip_gloss - gloss)
-                haze, broad = 1.2 * skin.gloss, 9.0
-                sharp = 26.0 + 40 * lips
-            elif material == EYE:
-                which = 0 if f[STRAND] < 0.5 else 1
-                a, b = 2 * u - 1, 2 * v - 1
-                inside = _iris(eyes, which, table, a, b, albedo)
-                nx, ny, nz = px - eyes.centre[which, 0], py - eyes.centre[which, 1], pz - eyes.centre[which, 2]  # fmt: skip
-                wrap_r, wrap_g, wrap_b = 0.3, 0.22, 0.2
-            elif material == TEETH:
-                shade_ = 0.75 + 0.25 * _clamp(f[ALONG], 0.0, 1.0)
-                albedo[0], albedo[1], albedo[2] = 0.66 * shade_, 0.60 * shade_, 0.50 * shade_
-                gloss, sharp, wrap_r, wrap_g, wrap_b = 2.0, 90.0, 0.3, 0.3, 0.25
-            elif material == GUM:
-                albedo[0], albedo[1], albedo[2] = 0.30, 0.085, 0.075
-                gloss = 1.0
-            elif fibre:
-                _fibre(fibres, material - HAIR, table, f, u, v, albedo)
-            elif material == CLOTH:
-                _fabric(cloth, table, x, y, z, albedo)
-                relief, haze, broad = 0.2 * cloth.weave, 2.0 * cloth.sheen, 6.0
-            elif material == HAT:
-                _fabric(hat, table, x, y, z, albedo)
-                relief, haze, broad = 0.2 * hat.weave, 2.0 * hat.sheen, 6.0
-            elif material == FRAME:
-                spots = trim.tortoise * _step(-0.1, 0.4, noise(table, 9 * x, 9 * y, 9 * z)[0])
+            if column & 1 and _like_left(triangle[row], near[row], surface.material, column):
                 for c in range(3):
-                    albedo[c] = trim.frame[c] * (1 + spots * (4.0 - 1.5 * c))
-                gloss, sharp, base = 2.5 * trim.frame_shine, 90.0, 0.04
-            else:
-                for c in range(3):
-                    albedo[c] = 0.25 * trim.metal[c]
-                gloss, sharp, base, haze = 1.6, 70.0, 0.7, 0.5
-
-            if relief > 0:
-                a, b, c_ = noise(table, 52 * x, 52 * y, 52 * z)
-                a2, b2, c2 = noise(table, 17 * x, 17 * y, 17 * z)
-                nx, ny, nz = nx + relief * (0.7 * a + 0.8 * a2), ny + relief * (0.7 * b + 0.8 * b2), nz + relief * (0.7 * c_ + 0.8 * c2)  # fmt: skip
-            scale = 1 / np.sqrt(nx * nx + ny * ny + nz * nz + 1e-12)
-            nx, ny, nz = nx * scale, ny * scale, nz * scale
-            facing = nx * vx + ny * vy + nz * vz
-            if facing < 0 and not fibre:
-                nx, ny, nz, facing = -nx, -ny, -nz, -facing
-
+                    colour[row, column, c] = colour[row, column - 1, c]
+                continue
+            material, corners = surface.material[t], surface.triangles[t]
+            a, b = np.float64(weights[row, column, 0]), np.float64(weights[row, column, 1])
+            u, v = _blend(surface.fields, surface.uv[t], corners, a, b, f)
+            p, rest = _mix(surface.position, corners, a, b), _mix(surface.rest, corners, a, b)
+            n, ambient = _mix(surface.normal, corners, a, b), _mix(surface.light, corners, a, b)
+            view = normed((-p[0], -p[1], eye_z - p[2]))
+            answer = _respond(material, looks, table, rest, f, u, v, albedo)
             dim = 1.0
             if material == EYE:
-                # The lids keep light off the white's rim; the cornea bulges over the iris.
-                dim = f[ALONG]
-                er, eg, eb = er * dim, eg * dim, eb * dim
-            sr, sg, sb = albedo[0] * er, albedo[1] * eg, albedo[2] * eb
-            tx, ty, tz = 0.0, 0.0, 0.0
-            if fibre:
-                d = surface.tangent
-                tx = wa * d[i, 0] + wb * d[j, 0] + wc * d[k, 0] + 0.25 * nx * (f[STRAND] - 0.5)
-                ty = wa * d[i, 1] + wb * d[j, 1] + wc * d[k, 1] + 0.25 * ny * (f[STRAND] - 0.5)
-                tz = wa * d[i, 2] + wb * d[j, 2] + wc * d[k, 2] + 0.25 * nz * (f[STRAND] - 0.5)
-                scale = 1 / np.sqrt(tx * tx + ty * ty + tz * tz + 1e-12)
-                tx, ty, tz = tx * scale, ty * scale, tz * scale
-            for lamp in range(lamps):
-                if lights.colour[lamp, 1] <= 0.0:
-                    continue
-                lx, ly, lz = lights.direction[lamp, 0], lights.direction[lamp, 1], lights.direction[lamp, 2]  # fmt: skip
-                cosine = nx * lx + ny * ly + nz * lz
-                if cosine < -0.5 and not fibre:
-                    continue
-                lit = _lit(lights, lamp, px + 0.02 * nx, py + 0.02 * ny, pz + 0.02 * nz) * dim
-                if lit <= 0.0:
-                    continue
-                cr, cg, cb = lights.colour[lamp, 0], lights.colour[lamp, 1], lights.colour[lamp, 2]
-                hx, hy, hz = lx + vx, ly + vy, lz + vz
-                scale = 1 / np.sqrt(hx * hx + hy * hy + hz * hz + 1e-12)
-                hx, hy, hz = hx * scale, hy * scale, hz * scale
-                if fibre:
-                    along = tx * hx + ty * hy + tz * hz
-                    tl = tx * lx + ty * ly + tz * lz
-                    body = np.sqrt(max(1 - tl * tl, 0.0)) * _clamp(0.35 + 0.65 * cosine, 0.0, 1.0)
-                    first = np.sqrt(max(1 - (along + 0.06) ** 2, 0.0)) ** 120
-                    second = np.sqrt(max(1 - (along - 0.11) ** 2, 0.0)) ** 28
-                    gate = _clamp(0.25 + cosine, 0.0, 1.0) * fibres.shine[material - HAIR] * lit
-                    streak = 0.5 + f[STRAND] if f[STRAND] >= 0 else 1.0
-                    white = 0.06 * first * gate * streak
-                    sr += cr * (albedo[0] * (body * lit * 0.9 + 1.1 * second * gate) + white)
-                    sg += cg * (albedo[1] * (body * lit * 0.9 + 1.1 * second * gate) + white)
-                    sb += cb * (albedo[2] * (body * lit * 0.9 + 1.1 * second * gate) + white)
-                    continue
-                # Red light bleeds furthest past the terminator and into the shadow's edge.
-                sr += cr * albedo[0] * max(cosine + wrap_r, 0.0) / (1 + wrap_r) * lit ** (1 - 0.7 * wrap_r)  # fmt: skip
-                sg += cg * albedo[1] * max(cosine + wrap_g, 0.0) / (1 + wrap_g) * lit ** (1 - 0.7 * wrap_g)  # fmt: skip
-                sb += cb * albedo[2] * max(cosine + wrap_b, 0.0) / (1 + wrap_b) * lit ** (1 - 0.7 * wrap_b)  # fmt: skip
-                if cosine > 0 and gloss + haze > 0:
-                    half = max(nx * hx + ny * hy + nz * hz, 0.0)
-                    fresnel = base + (1 - base) * (1 - max(vx * hx + vy * hy + vz * hz, 0.0)) ** 5
-                    lobe = gloss * (sharp + 2) / 8 * half**sharp + haze * (broad + 2) / 8 * half**broad  # fmt: skip
-                    lobe *= fresnel * cosine * lit
-                    sr, sg, sb = sr + cr * lobe, sg + cg * lobe, sb + cb * lobe
-
-            # Mirrors of the surroundings, dimmed where little of them arrives.
-            if not fibre and material != CLOTH and material != HAT:
-                strength = 0.35 if material == SKIN else (0.5 if material == FRAME else 1.0)
-                fresnel = (base + (1 - base) * (1 - facing) ** 5) * strength
+                # The lids keep light off the eyeball's upper rim.
+                dim, centre = f[ALONG], looks.eyes.centre[int(f[STRAND] + 0.5)]
+                n = (p[0] - centre[0], p[1] - centre[1], p[2] - centre[2])
+            n = normed(_roughen(n, answer.relief, table, rest))
+            for c in range(3):
+                out[c] = albedo[c] * ambient[c] * dim
+            if HAIR <= material <= LASH:
+                tangent = _mix(surface.tangent, corners, a, b)
+                along = normed(plus(tangent, 0.25 * (f[STRAND] - 0.5), n))
+                shine = looks.fibres.shine[material - HAIR]
+                _light_fibre(shine, f[STRAND], lights, albedo, n, along, view, p, out)
+            else:
+                if dot(n, view) < 0:
+                    n = (-n[0], -n[1], -n[2])
+                _light_solid(answer, lights, albedo, n, view, p, dim, out)
+                # Where little of the surroundings arrives, little is mirrored.
+                horizon = lights.sky[1, 0] + lights.sky[1, 1] + lights.sky[1, 2] + 1e-6
+                share = dim * clamp((ambient[0] + ambient[1] + ambient[2]) / horizon, 0.0, 1.0)
                 if material == EYE:
-                    which = 0 if f[STRAND] < 0.5 else 1
-                    gx, gy, gz = eyes.gaze[which, 0], eyes.gaze[which, 1], eyes.gaze[which, 2]
-                    bulge = 0.9 * inside
-                    along = nx * gx + ny * gy + nz * gz
-                    nx, ny, nz = nx + bulge * (nx - along * gx), ny + bulge * (ny - along * gy), nz + bulge * (nz - along * gz)  # fmt: skip
-                    scale = 1 / np.sqrt(nx * nx + ny * ny + nz * nz)
-                    nx, ny, nz = nx * scale, ny * scale, nz * scale
-                    facing = nx * vx + ny * vy + nz * vz
-                    fresnel = 0.05
-                rx, ry, rz = 2 * facing * nx - vx, 2 * facing * ny - vy, 2 * facing * nz - vz
-                if material == EYE:
-                    for lamp in range(lamps):
-                        d, a3 = lights.direction, lights.axes
-                        if rx * d[lamp, 0] + ry * d[lamp, 1] + rz * d[lamp, 2] < 0.5:
-                            continue
-                        a = abs(rx * a3[lamp, 0, 0] + ry * a3[lamp, 0, 1] + rz * a3[lamp, 0, 2])
-                        b = abs(rx * a3[lamp, 1, 0] + ry * a3[lamp, 1, 1] + rz * a3[lamp, 1, 2])
-                        size = lights.box[lamp]
-                        flash = (1 - _step(0.8 * size, 1.2 * size, a)) * (1 - _step(0.8 * size, 1.2 * size, b))  # fmt: skip
-                        flash *= 0.9 * _clamp(dim * 1.5, 0.0, 1.0)
-                        sr += flash * lights.colour[lamp, 0]
-                        sg += flash * lights.colour[lamp, 1]
-                        sb += flash * lights.colour[lamp, 2]
-                t_ = min(abs(ry) ** 0.7, 1.0)
-                end = 0 if ry > 0 else 2
-                open_ = _clamp((er + eg + eb) / (lights.sky[1, 0] + lights.sky[1, 1] + lights.sky[1, 2] + 1e-6), 0.0, 1.0) * fresnel  # fmt: skip
-                metal = material == METAL
-                sr += open_ * (lights.sky[1, 0] + t_ * (lights.sky[end, 0] - lights.sky[1, 0])) * (trim.metal[0] if metal else 1.0)  # fmt: skip
-                sg += open_ * (lights.sky[1, 1] + t_ * (lights.sky[end, 1] - lights.sky[1, 1])) * (trim.metal[1] if metal else 1.0)  # fmt: skip
-                sb += open_ * (lights.sky[1, 2] + t_ * (lights.sky[end, 2] - lights.sky[1, 2])) * (trim.metal[2] if metal else 1.0)  # fmt: skip
-            colour[row, column, 0], colour[row, column, 1], colour[row, column, 2] = sr, sg, sb
+                    gaze = looks.eyes.gaze[int(f[STRAND] + 0.5)]
+                    n = _cornea(n, (gaze[0], gaze[1], gaze[2]), answer.iris)
+                    _catchlight(lights, n, view, dim, out)
+                _mirror(share, answer, lights.sky, n, view, looks.trim.metal, out)
+            for c in range(3):
+                colour[row, column, c] = out[c]
 
 
 @njit(cache=True, nogil=True)
-def glaze(near, triangle, weights, behind, position, normal, triangles, lights, trim, eye_z, colour):  # type: ignore[no-untyped-def]  # fmt: skip
-    """Tint what lies behind lenses and add what they mirror, on `colour` (H, W, 3) in place."""
-    height, width = triangle.shape
-    for row in range(height):
-        for column in range(width):
+def glaze(
+    near: Floats, triangle: NDArray[np.int32], weights: Floats, behind: Floats, position: Floats,
+    normal: Floats, triangles: NDArray[np.int32], lights: Lights, trim: Trim, eye_z: float,
+    colour: Any,
+) -> None:  # fmt: skip
+    """Tint what lies behind lenses and add what they mirror.
+
+    Args:
+        near: (H, W) of the lenses' layer, with `triangle` and `weights`.
+        triangle: (H, W).
+        weights: (H, W, 2).
+        behind: (H, W) nearness of everything else.
+        position: (V, 3) of the lenses.
+        normal: (V, 3).
+        triangles: (T, 3).
+        lights: what is mirrored.
+        trim: the glass.
+        eye_z: the camera is at (0, 0, eye_z).
+        colour: (H, W, 3), changed in place.
+    """
+    for row in range(triangle.shape[0]):
+        for column in range(triangle.shape[1]):
             t = triangle[row, column]
             if t < 0 or near[row, column] <= behind[row, column]:
                 continue
-            i, j, k = triangles[t]
-            wa, wb = np.float64(weights[row, column, 0]), np.float64(weights[row, column, 1])
-            p, n = np.zeros(3), np.zeros(3)
-            for c in range(3):
-                p[c] = wa * position[i, c] + wb * position[j, c] + (1 - wa - wb) * position[k, c]
-                n[c] = wa * normal[i, c] + wb * normal[j, c] + (1 - wa - wb) * normal[k, c]
-            v = np.array([-p[0], -p[1], eye_z - p[2]])
-            v /= np.sqrt((v * v).sum())
-            n /= np.sqrt((n * n).sum() + 1e-12)
-            facing = (n * v).sum()
+            a, b = np.float64(weights[row, column, 0]), np.float64(weights[row, column, 1])
+            p = _mix(position, triangles[t], a, b)
+            n = normed(_mix(normal, triangles[t], a, b))
+            view = normed((-p[0], -p[1], eye_z - p[2]))
+            facing = dot(n, view)
             if facing < 0:
-                n, facing = -n, -facing
-            r = 2 * facing * n - v
+                n, facing = (-n[0], -n[1], -n[2]), -facing
+            ray = _reflect(n, view)
             fresnel = 0.045 + 0.955 * (1 - facing) ** 5 + 0.03 * trim.lens_depth
-            # A window with a cross bar, high on one side: lenses mirror rooms, not gradients.
-            a, b = r[0] - lights.direction[0, 0] * 0.55, r[1] - 0.28
-            pane = _step(0.10, 0.14, 0.26 - abs(a)) * _step(0.10, 0.14, 0.24 - abs(b))
-            t_ = min(abs(r[1]) ** 0.7, 1.0)
-            end = 0 if r[1] > 0 else 2
+            # A bright window on the lamp's side: lenses mirror rooms, not gradients.
+            x, y = abs(ray[0] - 0.55 * lights.direction[0, 0]), abs(ray[1] - 0.28)
+            pane = step(0.10, 0.14, 0.26 - x) * step(0.10, 0.14, 0.24 - y)
+            mirrored = surroundings(lights.sky, ray[1])
             for c in range(3):
-                passed = 1 - trim.lens_depth * (1 - trim.lens[c] * 0.6)
-                mirror = lights.sky[1, c] + t_ * (lights.sky[end, c] - lights.sky[1, c])
-                mirror += 1.6 * pane * lights.colour[0, c]
-                colour[row, column, c] = colour[row, column, c] * passed + fresnel * mirror
+                passed = 1 - trim.lens_depth * (1 - 0.6 * trim.lens[c])
+                light = mirrored[c] + 1.6 * pane * lights.colour[0, c]
+                colour[row, column, c] = passed * colour[row, column, c] + fresnel * light
