@@ -29,8 +29,13 @@ OTHER = Where(points=points(260, 260))
 class Bench:
     """An editor over a drawn photo and a drawn other face with fair hair."""
 
-    def __init__(self, picture: Picture | None = None, where: Where = WHERE) -> None:
-        self.editor = Editor(ColourParser())
+    def __init__(
+        self,
+        picture: Picture | None = None,
+        where: Where = WHERE,
+        editor: Editor | None = None,
+    ) -> None:
+        self.editor = editor or Editor(ColourParser())
         self.picture = picture or Picture(draw(*SIZE), name="photo")
         self.where = where
         self.photo = self.editor.assets.keep(self.picture)

@@ -13,8 +13,8 @@ VERBS: Final[dict[str, str]] = {
     "edit": "Change regions of a portrait.",
     "train": "Train a system, or continue a run.",
     "evaluate": "Measure a model or a run.",
+    "world": "Render people who do not exist, with every truth.",
     "systems": "List what can be trained and used.",
-    "world": "render people who do not exist, with every truth",
 }
 """Verb → its one line. The verb `x` is the click command `command` in `pentimento/cli/x.py`."""
 

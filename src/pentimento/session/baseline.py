@@ -22,6 +22,7 @@ from pentimento.ops.blend import (
     extend,
     low_pass,
     nearest,
+    push_pull,
     to_lab,
 )
 from pentimento.ops.regions import Labels, Mask, grow, register
@@ -38,6 +39,7 @@ from pentimento.session.scene import (
     vacated,
 )
 
+_DARK: Final = 16.0  # of 255, added before logarithms: shadows are not worth much
 _FIELD_SIDE: Final = 192  # px: registration works no finer than this
 _TYPICAL: Final = {
     "background": (128, 128, 128), "skin": (200, 150, 130), "nose": (200, 148, 128),
@@ -65,15 +67,17 @@ class Painted:
 
 @dataclass(frozen=True)
 class Tone:
-    """A generator's opinion, in the frame of the crop (`session.repaint`).
+    """A generator's opinion, in the frame (`session.repaint`).
 
     Attributes:
-        after: (S, S, 3) its picture of the edit, freed of the error it makes on the source.
-        change: (S, S, 3) what the edit changed in its pictures, smoothed.
+        before: (S, S, 3) its picture of the source.
+        after: (S, S, 3) its picture of the edit.
+        known: (S, S) where it has one: the face's square.
     """
 
+    before: Float
     after: Float
-    change: Float
+    known: Mask
 
 
 def paint(scene: Scene, tone: Tone | None = None) -> Painted:
@@ -83,7 +87,8 @@ def paint(scene: Scene, tone: Tone | None = None) -> Painted:
         return Painted(scene.image, np.ones(scene.labels.shape, np.float32))
     part = scene.within((rows, columns))
     if tone is not None:
-        tone = Tone(tone.after[rows, columns], tone.change[rows, columns])
+        window = (rows, columns)
+        tone = Tone(tone.before[window], tone.after[window], tone.known[window])
     new, moved = _Canvas(part, tone).painted()
     image = scene.image.copy()
     weight = part.weight[..., None]
@@ -154,7 +159,7 @@ class _Canvas:
             domain = grow(own | theirs, 5 * self.unit) & np.isin(scene.labels, FACE)
             others = [v for v in FEATURES if v not in values]
             domain &= ~(np.isin(labels, others) & ~theirs)
-            image = clone(image, donor.image, domain)
+            image = _relit(clone(_light(image), _light(donor.image), domain))
             labels[own] = VALUE["skin"]
             labels[theirs] = donor.labels[theirs]
             self.moved |= domain
@@ -220,9 +225,12 @@ class _Canvas:
         for value in FACE:
             want = (self.beneath == value) & near
             have = here == value
+            # Between parts of the face a contour that is missed by a little is not worth a patch.
+            near_enough = grow(have, 2 * self.unit) & np.isin(here, FACE)
             if value == VALUE["skin"]:
                 have &= ~self.halo
-            missing = want & ~have
+                near_enough &= ~self.halo
+            missing = want & ~have & ~near_enough
             if not missing.any():
                 continue
             filled = self._extended(value, image, have, missing)
@@ -238,7 +246,8 @@ class _Canvas:
         have = (donor.labels if donor else labels) == value
         want = self.hair if value == VALUE["hair"] else scene.target == value
         content = self._toned(donor, value) if donor else image
-        if value not in SETTING:
+        # What is only cut short or covered stays as it is; what must reach further is stretched.
+        if value not in SETTING and (want & ~have & (scene.weight > 0)).sum() > 30 * self.unit**2:
             field = self._field([have], [want])
             if field is not None:
                 content = flow_warp(content, field)
@@ -273,7 +282,7 @@ class _Canvas:
         new = (self.scene.target == value) & (self.scene.weight > 0) & ~known
         if sure.sum() < 12:
             if self.tone is not None and value in PAINTED:
-                return self.tone.after
+                return push_pull(self._trusted(value, self.tone), self.tone.known)
             colour = np.array(_TYPICAL[list(VALUE)[value]], np.float32)
             filled = np.broadcast_to(colour, image.shape).astype(np.float32)
         elif (need & ~sure).any():
@@ -284,14 +293,25 @@ class _Canvas:
         else:
             filled = image
         if self.tone is not None and value in PAINTED and new.any():
-            return self._told(filled, new, self.tone)
+            return self._told(value, filled, new, self.tone)
         return filled
 
-    def _told(self, filled: Float, new: Mask, tone: Tone) -> Float:
+    def _trusted(self, value: int, tone: Tone) -> Float:
+        """Return the generator's picture of the edit, freed of the error it makes on the class."""
+        scene = self.scene
+        seen = tone.known & (scene.labels == value)
+        if seen.sum() < 12:
+            seen = tone.known & np.isin(scene.labels, PAINTED)
+        error = (scene.image - tone.before)[seen].mean(0) if seen.any() else np.zeros(3)
+        return np.asarray(np.clip(tone.after + error, 0, 255), np.float32)
+
+    def _told(self, value: int, filled: Float, new: Mask, tone: Tone) -> Float:
         """Return the content with the generator's low frequencies where it is new."""
         sigma = 4 * self.unit
-        wide = grow(new, 2 * self.unit)
-        wanted = low_pass(tone.after, wide, sigma)
+        wide = grow(new, 2 * self.unit) & tone.known
+        if not wide.any():
+            return filled
+        wanted = low_pass(self._trusted(value, tone), wide, sigma)
         shift = np.where(wide[..., None], wanted - low_pass(filled, wide, sigma), 0)
         return np.asarray(filled + shift, np.float32)
 
@@ -308,6 +328,17 @@ class _Canvas:
         support = cv2.resize(weight, (small, small), interpolation=cv2.INTER_AREA)
         return register(shrunk[0], shrunk[1], np.asarray(support), side)
 
+    def _shading(self, inside: Mask, tone: Tone) -> Float:
+        """Return how the generator's change of a region's look varies over the region.
+
+        Its mean is left out: what the region's colours shall be is seen in the reference itself.
+        """
+        seen = inside & tone.known
+        if not seen.any():
+            return np.zeros_like(tone.after)
+        change = low_pass(tone.after - tone.before, seen, 4 * self.unit)
+        return push_pull(change - change[seen].mean(0), seen)
+
     def _restyled(self, image: Float) -> Float:
         """Return the picture with the looks that were asked for."""
         styles = {id(style): style for style in self.scene.styles.values()}
@@ -316,12 +347,21 @@ class _Canvas:
             if inside.sum() < 12 or len(style.pixels) < 12:
                 continue
             soft = cv2.GaussianBlur(inside.astype(np.float32), (0, 0), 1.2 * self.unit)[..., None]
+            change = style.amount * (colour_transfer(image, inside, style.pixels) - image)
             if self.tone is not None and set(style.classes) & set(PAINTED):
-                image = image + soft * self.tone.change
-                continue
-            new = colour_transfer(image, inside, style.pixels)
-            image = image + style.amount * soft * (new - image)
+                change = change + self._shading(inside, self.tone)
+            image = image + soft * change
         return np.asarray(image, np.float32)
+
+
+def _light(image: Float) -> Float:
+    """Return a picture whose differences are ratios of light: lips stay redder than any skin."""
+    return np.log(np.maximum(image, 0) + np.float32(_DARK))
+
+
+def _relit(light: Float) -> Float:
+    """Undo `_light`."""
+    return np.asarray(np.clip(np.exp(light) - _DARK, 0, 255), np.float32)
 
 
 def guided(guide: Float, mask: Float, radius: int, eps: float) -> Float:

@@ -27,7 +27,7 @@ from pentimento.ops.warp import Float, bounds, put
 from pentimento.session.baseline import Painted, paint, paste
 from pentimento.session.document import Command, Document, Reshape, Restyle, Swap
 from pentimento.session.faces import LARGEST, Parser, Where
-from pentimento.session.repaint import Portrait, Studio
+from pentimento.session.repaint import Portrait, Repainter
 from pentimento.session.scene import Donor, Scene, SceneBuilder, fitted
 from pentimento.session.view import View, place, see
 from pentimento.structures import LabelMap, Picture
@@ -144,7 +144,7 @@ class Editor:
         self.portrait = portrait
         self.assets = Assets()
         self._views: dict[tuple[str, Where], View] = {}
-        self._studio = Studio(portrait) if portrait is not None else None
+        self._repainter = Repainter(portrait) if portrait is not None else None
 
     def view(self, name: str, where: Where = LARGEST) -> View:
         """Return the parsed face of a picture, computing it on first use.
@@ -208,7 +208,7 @@ class Editor:
         with stage("plan"):
             side = int(np.clip(8 * round(view.zoom * view.face.side / 8), *_SIDES))
             scene = self._scene(document, view, side, notices)
-        if painter == "generator" and self._studio is None:
+        if painter == "generator" and self._repainter is None:
             painter = "baseline"
             notices.append(
                 "no portrait weights are bundled yet: painted by the non-parametric baseline. "
@@ -263,9 +263,9 @@ class Editor:
     def _paint(self, document: Document, scene: Scene, view: View, painter: PainterName) -> Painted:
         if painter == "paste":
             return paste(scene)
-        if painter == "baseline" or self._studio is None or not scene.core.any():
+        if painter == "baseline" or self._repainter is None or not scene.core.any():
             return paint(scene)
-        return self._studio.paint(scene, view, document, self._views)
+        return self._repainter.paint(scene, view, document, self._views)
 
 
 def _composed(painted: Painted, scene: Scene, view: View) -> tuple[Picture, Float]:

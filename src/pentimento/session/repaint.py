@@ -14,9 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pentimento.labels import CELEBAMASK19
-from pentimento.ops.blend import low_pass, push_pull, smooth
 from pentimento.ops.regions import Labels, one_hot
-from pentimento.ops.warp import Float
 from pentimento.session.baseline import Painted, Tone, paint
 from pentimento.session.document import Document, Reshape, Restyle, Swap
 from pentimento.session.faces import Where
@@ -64,7 +62,7 @@ class Portrait(Protocol):
         ...
 
 
-class Studio:
+class Repainter:
     """A portrait generator with the codes and reconstructions it has made, per view."""
 
     def __init__(self, portrait: Portrait) -> None:
@@ -88,15 +86,18 @@ class Studio:
             )
         return self._before[view]
 
-    def after(
-        self, view: View, codes: Any, target: Labels, changed: NDArray[np.bool_]
-    ) -> NDArray[np.uint8]:
-        """Return the generator's picture (S, S, 3) of the wanted labels (any side)."""
+    def after(self, view: View, codes: Any, scene: Scene) -> NDArray[np.uint8]:
+        """Return the generator's picture (S, S, 3) of what the scene wants."""
+        inner = round(scene.side / view.zoom)
+        start = (scene.side - inner) // 2
+        window = slice(start, start + inner)
+        changed = scene.target[window, window] != scene.labels[window, window]
         if not changed.any() and codes is self.codes(view):
             return self.before(view)
-        return self.portrait.repaint(
-            codes, LabelMap(_resized(target, self.size)), self._crop(view), self._labels(view)
-        )
+        wanted = view.aligned_labels(self.size).copy()
+        moved = _resized(changed.astype(np.uint8), self.size) > 0
+        wanted[moved] = _resized(scene.target[window, window], self.size)[moved]
+        return self.portrait.repaint(codes, LabelMap(wanted), self._crop(view), self._labels(view))
 
     def _crop(self, view: View) -> NDArray[np.uint8]:
         return view.aligned_crop(self.size)
@@ -123,25 +124,26 @@ class Studio:
             amount = command.amount if isinstance(command, Restyle) else 1.0
             for part in _PARTS.get(command.region, ()):
                 codes = codes.mix(part, self.codes(donors[name, command.where]), amount)
-        changed = scene.target != scene.labels
-        before = _enlarged(self.before(view), scene.side)
-        after = _enlarged(self.after(view, codes, scene.target, changed), scene.side)
-        return paint(scene, tone_of(scene, before, after))
+        before, after = self.before(view), self.after(view, codes, scene)
+        return paint(scene, _in_frame(before, after, scene.side, view.zoom))
 
 
-def tone_of(scene: Scene, before: Float, after: Float) -> Tone:
-    """Return the generator's opinion, freed of the error it makes on what is known.
-
-    Args:
-        scene: the source picture and what is wanted.
-        before: (S, S, 3) the generator's reconstruction of the source.
-        after: (S, S, 3) the generator's picture of the edit.
-    """
-    sigma = 6 * scene.unit
-    kept = scene.labels == scene.target
-    error = push_pull(low_pass(scene.image - before, kept, sigma), kept)
-    change = smooth(after - before, 1.5 * scene.unit)
-    return Tone(np.clip(after + error, 0, 255), change)
+def _in_frame(before: NDArray[np.uint8], after: NDArray[np.uint8], side: int, zoom: float) -> Tone:
+    """Lay the generator's pictures of the face's square into the frame."""
+    inner = round(side / zoom)
+    start = (side - inner) // 2
+    window = slice(start, start + inner)
+    pictures = []
+    for picture in (before, after):
+        frame = np.zeros((side, side, 3), np.float32)
+        frame[window, window] = cv2.resize(
+            picture.astype(np.float32), (inner, inner), interpolation=cv2.INTER_CUBIC
+        )
+        pictures.append(frame)
+    known = np.zeros((side, side), np.bool_)
+    edge = start + inner // 64  # the outermost pixels of a generator are its worst
+    known[edge : side - edge, edge : side - edge] = True
+    return Tone(pictures[0], pictures[1], known)
 
 
 def _resized(labels: Labels, size: int) -> Labels:
@@ -151,11 +153,3 @@ def _resized(labels: Labels, size: int) -> Labels:
     planes = one_hot(labels, len(CELEBAMASK19))
     shares = [cv2.resize(p, (size, size), interpolation=cv2.INTER_AREA) for p in planes]
     return np.asarray(np.argmax(shares, axis=0), np.uint8)
-
-
-def _enlarged(image: NDArray[np.uint8], size: int) -> Float:
-    """Return (size, size, 3) float32 of a generator's picture."""
-    return np.asarray(
-        cv2.resize(image.astype(np.float32), (size, size), interpolation=cv2.INTER_CUBIC),
-        np.float32,
-    )

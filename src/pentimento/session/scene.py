@@ -352,6 +352,6 @@ def _interior(labels: Labels, target: Labels, changed: Mask, unit: float) -> Mas
 def _frame(side: int) -> Float:
     """Return 1 inside the crop, falling to 0 at its border, which is no border of the photo."""
     distance = np.minimum(np.arange(side), np.arange(side)[::-1]).astype(np.float32)
-    ramp = np.clip(distance / (0.04 * side), 0, 1)
+    ramp = np.clip(distance / (0.08 * side), 0, 1)
     ramp = ramp * ramp * (3 - 2 * ramp)
     return np.asarray(np.minimum(ramp[:, None], ramp[None, :]), np.float32)

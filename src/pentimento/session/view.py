@@ -27,6 +27,7 @@ _SURE: Final = 0.2  # a class that nowhere reaches this probability wins nowhere
 _FRONT: Final = CELEBAMASK19.values(
     "nose", "eye_g", "l_eye", "r_eye", "l_brow", "r_brow", "mouth", "u_lip", "l_lip"
 )
+_CAP: Final = 0.3  # of the hair's area
 _SPECK: Final = 1.2e-3  # of the frame: smaller pieces of large classes are mistakes
 
 
@@ -229,6 +230,11 @@ def tidied(probabilities: Float, zoom: float) -> Float:
     """
     result = probabilities.copy()
     side = result.shape[-1]
+    labels = result.argmax(0)
+    hat, hair = CELEBAMASK19.values("hat", "hair")
+    if (labels == hat).sum() < _CAP * (labels == hair).sum():  # no hat is that small
+        result[hair] += result[hat]
+        result[hat] = 0
     middle = np.zeros((side, side), np.bool_)
     rim = round(side * (1 - 1 / zoom) / 2)
     middle[rim : side - rim, rim : side - rim] = True

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import replace
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -80,8 +81,8 @@ def _critic(fixture: Fixture) -> Counterpart:
         return {
             "y": y,
             "features": features,
-            "loss_real": F.softplus(-y)[:, 0],
-            "loss_fake": F.softplus(y)[:, 0],
+            "loss_real": torch.stack([system.pay_real(score) for score in y]),
+            "loss_fake": torch.stack([system.pay_fake(score) for score in y]),
         }
 
     return keyed(compat.CRITIC, net, call)
@@ -104,7 +105,8 @@ def _patch_critic(fixture: Fixture) -> Counterpart:
 
 
 def _checkpoint(fixture: Fixture) -> Counterpart:
-    config, networks = _networks(fixture)
+    config = compat.config_of(fixture.shapes)
+    networks = system.SwappingAutoencoder(config).networks
     return keyed(compat.whole(config.structure_downs), networks, lambda run: {})
 
 

@@ -319,11 +319,11 @@ class TCP:
         return random_patches(image, self.config.patch, self.config.patches)
 
     def validate(self, batches: Iterable[Batch]) -> dict[str, float]:
-        """Measure reconstruction, and how far edits reach beyond their region.
+        """Measure reconstruction, and how far edits spill over their seam.
 
         Returns:
-            `l1`: mean absolute error in [0, 2] of reconstructions; `spill`: of edits from
-            reconstructions, outside the region and away from its seam, and inside likewise.
+            `l1`: mean absolute error of reconstructions, in [0, 2]; `spill`: how far edits are from
+            the plain reconstruction of the picture that rules each side, away from the seam.
         """
         errors, spill = [], []
         for batch in batches:
