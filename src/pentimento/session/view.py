@@ -203,7 +203,7 @@ def see(picture: Picture, rgb: NDArray[np.uint8], parser: Parser, where: Where) 
 
 def _parsed(rgb: NDArray[np.uint8], quad: Points, parser: Parser) -> Float:
     crop = cut(rgb, crop_to_picture(quad, parser.size), parser.size)
-    return parser.probabilities(np.rint(crop).astype(np.uint8))
+    return parser.probabilities(np.rint(crop).astype(np.uint8), flip=True)
 
 
 def _joined(inner: Float, outer: Float, side: int) -> Float:
