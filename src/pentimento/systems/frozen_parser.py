@@ -17,7 +17,7 @@ from pentimento.errors import CheckpointError
 from pentimento.labels import CELEBAMASK19, HELEN11, IGNORE, LabelSet, remap_table
 from pentimento.nn.mgpe import UNetParser
 
-BUNDLED: Final = Path(__file__).parents[1] / "weights" / "parser"
+BUNDLED: Final = Path(__file__).parents[1] / "weights" / "face_parsing"
 
 # Class of network → modules whose outputs serve as features, fine to coarse.
 _TAPS: Final = {
