@@ -6,7 +6,7 @@ export PIP_CONSTRAINT := $(CURDIR)/constraints.txt
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow test-gpu parity check fmt lint type bench weights
+.PHONY: help setup demo test test-slow test-gpu parity check fmt lint type docs bench weights
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 18
@@ -44,6 +44,9 @@ lint: setup
 
 type: setup
 	$(BIN)/mypy
+
+docs: setup ## write the command reference
+	$(BIN)/python docs/cli.py
 
 bench: setup ## speed figures, several minutes
 	for b in benchmarks/*.py; do $(BIN)/python $$b || exit 1; done

@@ -74,9 +74,7 @@ def test_packages_below_the_networks_do_not_import_torch_networks(package):
 @pytest.mark.parametrize("statement", ["import pentimento", "import pentimento.cli"])
 def test_the_front_door_opens_without_torch(statement):
     probe = f"{statement}; import sys; print([m for m in ('torch', 'numba') if m in sys.modules])"
-    done = subprocess.run(
-        [sys.executable, "-c", probe], capture_output=True, text=True, check=True
-    )
+    done = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
 
 
