@@ -144,11 +144,11 @@ class Config:
     w_parse: float = 0.1
     alternate: bool = False
     bend: float = 0.75
-    adversarial_from: float = 0.5
+    adversarial_from: float = 0.75
     mirrored: bool = True
     averaged: bool = True
     batch_size: int = 4
-    steps: int = 6_000
+    steps: int = 3_000
     lr: float = 1e-3
     critic_lr: float = 2e-4
     betas: tuple[float, float] = (0.5, 0.99)
@@ -193,7 +193,7 @@ def tiny() -> Config:
     """Return a model for tests: seconds on one core, no parser."""
     return Config(
         family="textures", size=64, width=16, critic_width=8, parser="none", w_parse=0.0,
-        batch_size=2, steps=60, lr=2e-3,
+        adversarial_from=0.5, batch_size=2, steps=60, lr=2e-3,
     )  # fmt: skip
 
 
