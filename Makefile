@@ -22,11 +22,12 @@ setup: .venv/.done ## make .venv with the tested versions
 demo: setup ## the main job on a real photo, into out/demo/
 	$(BIN)/python examples/demo.py --out out/demo
 
+# Two workers of one thread each: threads that fight over two cores cost more than they bring.
 test: setup ## the fast tests (what CI runs)
-	$(BIN)/python -m pytest -n 2 -m "not slow and not gpu"
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal -m "not slow and not gpu"
 
 test-slow: setup ## the tests that take minutes
-	$(BIN)/python -m pytest -n 2 -m "slow and not gpu"
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal -m "slow and not gpu"
 
 test-gpu: setup ## the tests that need a CUDA device
 	$(BIN)/python -m pytest -m gpu
