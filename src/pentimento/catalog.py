@@ -35,6 +35,21 @@ class Row:
 
 
 CATALOG: Final[dict[str, Row]] = {
+    "maskgan": Row(
+        "generate.maskgan:MaskGAN",
+        "generate",
+        "repaint a face from an edited mask, in the style of a picture",
+    ),
+    "swapping_autoencoder": Row(
+        "generate.swapping_autoencoder:SwappingAutoencoder",
+        "generate",
+        "mix the structure of one picture with the texture of another",
+    ),
+    "tcp": Row(
+        "generate.tcp:TCP",
+        "generate",
+        "repaint a region with the content or style of another picture",
+    ),
     "face_parsing": Row(
         "perceive.face_parsing:FaceParsing",
         "perceive",

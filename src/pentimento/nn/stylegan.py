@@ -10,6 +10,7 @@ Alphabet: B batch; C, D channels in and out; H, W size; Z style length.
 """
 
 from collections.abc import Sequence
+from itertools import pairwise
 from math import log2, sqrt
 from typing import cast
 
@@ -303,18 +304,9 @@ class ToRGB(nn.Module):
         return rgb if self.upsample is None else rgb + self.upsample(below)
 
 
-def channels(size: int, width: float = 1.0) -> int:
-    """Return StyleGAN2's number of channels at a resolution, at `width` times the usual."""
-    return max(8, int(min(512, 2 * 16384 // size) * width))
-
-
-def critic_trunk(size: int, width: float = 1.0) -> nn.ModuleList:
-    """Return the residual critic's layers from a picture of `size` to (B, C, 4, 4)."""
-    layers: list[nn.Module] = [ConvLayer(3, channels(size, width), 1)]
-    while size > 4:
-        layers.append(ResBlock(channels(size, width), channels(size // 2, width)))
-        size //= 2
-    return nn.ModuleList(layers)
+def channels(size: int, base: int = 32768, most: int = 512) -> int:
+    """Return the number of channels at a resolution; the defaults are StyleGAN2's."""
+    return min(base // size, most)
 
 
 class Critic(nn.Module):
@@ -322,15 +314,20 @@ class Critic(nn.Module):
 
     Args:
         size: of the pictures, a power of two.
-        width: multiplier of all channels.
+        base: channels times resolution.
+        most: most channels.
         group: samples over which the minibatch standard deviation is taken; 0 leaves it out, as
             the swapping autoencoder does.
     """
 
-    def __init__(self, size: int, width: float = 1.0, group: int = 4) -> None:
+    def __init__(self, size: int, base: int = 32768, most: int = 512, group: int = 4) -> None:
         super().__init__()
-        self.convs = critic_trunk(size, width)
-        last = channels(4, width)
+        sizes = [size >> n for n in range(int(log2(size)) - 1)]  # down to 4
+        widths = [channels(s, base, most) for s in sizes]
+        self.convs = nn.Sequential(
+            ConvLayer(3, widths[0], 1), *(ResBlock(a, b) for a, b in pairwise(widths))
+        )
+        last = widths[-1]
         self.final_conv = ConvLayer(last + (group > 0), last, 3)
         self.final_linear = nn.Sequential(
             EqualLinear(last * 16, last, activate=True), EqualLinear(last, 1)
@@ -338,17 +335,15 @@ class Critic(nn.Module):
         self.group = group
 
     def features(self, picture: Tensor) -> Tensor:
-        """(B, 3, S, S) → (B, C, 4, 4)."""
-        for layer in self.convs:
-            picture = layer(picture)
-        return picture
+        """(B, 3, S, S) → (B, C, 4, 4), what the last two layers score."""
+        x = self.convs(picture)
+        if self.group:
+            x = torch.cat([x, minibatch_deviation(x, self.group)], 1)
+        return self.final_conv(x)
 
     def forward(self, picture: Tensor) -> Tensor:
         """(B, 3, S, S) in [-1, 1] → unbounded scores (B, 1)."""
-        x = self.features(picture)
-        if self.group:
-            x = torch.cat([x, minibatch_deviation(x, self.group)], 1)
-        return self.final_linear(self.final_conv(x).flatten(1))
+        return self.final_linear(self.features(picture).flatten(1))
 
 
 def minibatch_deviation(x: Tensor, group: int) -> Tensor:
@@ -385,19 +380,20 @@ class Synthesis(nn.Module):
     Args:
         size: S of the pictures, a power of two.
         style: Z, length of w.
-        width: multiplier of all channels.
+        base: channels times resolution.
+        most: most channels.
     """
 
-    def __init__(self, size: int, style: int = 512, width: float = 1.0) -> None:
+    def __init__(self, size: int, style: int = 512, base: int = 32768, most: int = 512) -> None:
         super().__init__()
         sizes = [4 * 2**n for n in range(int(log2(size)) - 1)]
         self.layers = 2 * len(sizes)
-        c = channels(4, width)
+        c = channels(4, base, most)
         self.input = nn.Parameter(torch.randn(1, c, 4, 4))
         self.convs = nn.ModuleList()
         self.to_rgbs = nn.ModuleList()
         for s in sizes:
-            d = channels(s, width)
+            d = channels(s, base, most)
             for up in (True, False) if s > 4 else (False,):
                 self.convs.append(StyledConv(ModulatedConv(c, d, 3, style, up=up), d))
                 c = d

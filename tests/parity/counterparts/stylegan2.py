@@ -13,8 +13,8 @@ def _generator(fixture: Fixture) -> Counterpart:
     style = fixture.shapes["style.1.weight"][0]
     depth = sum(key.startswith("style.") for key in fixture.shapes) // 2
     levels = sum(key.startswith("to_rgbs.") and key.endswith("bias") for key in fixture.shapes) // 2
-    # One size has several widths; at 128 and below the multiplier 2 is the only one of the paper.
-    mapping, synthesis = Mapping(style, depth), Synthesis(4 * 2**levels, style)
+    base = 16384 * int(fixture.number("channel_multiplier"))
+    mapping, synthesis = Mapping(style, depth), Synthesis(4 * 2**levels, style, base)
 
     def call(run: Run) -> dict[str, Tensor]:
         x = run.inputs
@@ -39,7 +39,7 @@ def _generator(fixture: Fixture) -> Counterpart:
 
 def _critic(fixture: Fixture) -> Counterpart:
     levels = sum(key.endswith("skip.0.kernel") for key in fixture.shapes)
-    net = Critic(4 * 2**levels)
+    net = Critic(4 * 2**levels, 16384 * int(fixture.number("channel_multiplier")))
     return keyed(compat.CRITIC, net, lambda run: {"y": net(run.inputs["x"])})
 
 

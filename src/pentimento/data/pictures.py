@@ -1,0 +1,86 @@
+"""Pictures without labels, for systems that learn from looking alone."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pentimento.data.faces import (
+    FaceSample,
+    files_by_stem,
+    open_faces,
+    read_rgb,
+    resize_image,
+    split_of,
+)
+from pentimento.engine.system import Dataset
+from pentimento.errors import DataError
+
+
+@dataclass(frozen=True)
+class PictureSample:
+    """One picture.
+
+    Attributes:
+        image: (S, S, 3) uint8 RGB.
+    """
+
+    image: NDArray[np.uint8]
+
+
+class Folder:
+    """Squares out of picture files; the engine's `Dataset` of `PictureSample`.
+
+    Args:
+        files: what to read.
+        size: S.
+        varied: cut the square anywhere along the longer side and mirror half of them; else it is
+            the middle one, upright.
+    """
+
+    def __init__(self, files: Sequence[Path], size: int, *, varied: bool) -> None:
+        self._files, self._size, self._varied = files, size, varied
+
+    def __len__(self) -> int:
+        """Return the number of pictures."""
+        return len(self._files)
+
+    def sample(self, index: int, rng: np.random.Generator) -> PictureSample:
+        """Return picture `index`."""
+        image = read_rgb(self._files[index])
+        side = min(image.shape[:2])
+        spare = np.array(image.shape[:2]) - side
+        top, left = rng.integers(0, spare + 1) if self._varied else spare // 2
+        square = image[top : top + side, left : left + side]
+        if self._varied and rng.random() < 0.5:
+            square = square[:, ::-1]
+        return PictureSample(resize_image(np.ascontiguousarray(square), self._size))
+
+
+def open_pictures(
+    spec: str, split: Literal["train", "val"], size: int
+) -> Dataset[PictureSample] | Dataset[FaceSample]:
+    """Open a folder of picture files, or the pictures of any face data.
+
+    Args:
+        spec: a folder that holds picture files itself, or a specification of `data.faces`.
+        split: about a tenth of the files, chosen by the hash of their names, is for validation.
+        size: side of the samples in pixels.
+
+    Raises:
+        DataError: nothing to read there for this split.
+    """
+    folder = Path(spec).expanduser()
+    files = files_by_stem(folder) if folder.is_dir() else {}
+    if not files:
+        return open_faces(spec, split, size)
+    kept = [path for stem, path in files.items() if split_of(stem) == split]
+    if not kept:
+        raise DataError(
+            f"{folder}: none of its {len(files)} pictures falls into {split}; about a tenth is for "
+            "validation, chosen by name, so add pictures"
+        )
+    return Folder(kept, size, varied=split == "train")

@@ -1,0 +1,72 @@
+"""Official checkpoints: strict both ways, and nothing in a file is executed."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from pentimento.compat import maskgan, stylegan2, swapping_autoencoder
+from pentimento.compat.official import KeyMap, read_pth
+from pentimento.errors import CheckpointError
+from pentimento.nn.stylegan import Critic
+from pentimento.systems.generate import maskgan as maskgan_system
+from pentimento.systems.generate import swapping_autoencoder as swapping_system
+
+SWAP = swapping_system.tiny()
+MASK = maskgan_system.tiny()
+NETWORKS: list[tuple[KeyMap, nn.Module]] = [
+    (maskgan.generator(MASK.downs, MASK.blocks), maskgan_system.DenseMapping(MASK)),
+    (maskgan.blender(), maskgan_system.Blender(4)),
+    (
+        swapping_autoencoder.whole(SWAP.structure_downs),
+        swapping_system.SwappingAutoencoder(SWAP).networks,
+    ),
+    (stylegan2.CRITIC, Critic(16, 64, 8)),
+]
+
+
+@pytest.mark.parametrize(("keys", "network"), NETWORKS, ids=lambda x: getattr(x, "network", ""))
+def test_names_go_there_and_back(keys: KeyMap, network: nn.Module) -> None:
+    ours = network.state_dict()
+    official = keys.to_official(ours)
+    assert len(official) >= len(ours)
+    back = keys.from_official(official, ours)
+    assert back.keys() == ours.keys()
+    assert all(back[key] is ours[key] for key in ours)
+
+
+def test_missing_unknown_and_misshapen_keys_are_named() -> None:
+    keys, network = NETWORKS[1]
+    ours = network.state_dict()
+    official = keys.to_official(ours)
+    for wrong, named in (
+        ({k: t for k, t in official.items() if k != "model.1.bias"}, "model.1.bias"),
+        (official | {"surprise": torch.zeros(1)}, "surprise"),
+        (official | {"model.1.bias": torch.zeros(99)}, r"model.1.bias.*\(99,\).*\(4,\)"),
+    ):
+        with pytest.raises(CheckpointError, match=named):
+            keys.from_official(wrong, ours)
+
+
+def test_a_file_of_tensors_is_read_and_its_parallel_prefix_removed(tmp_path: Path) -> None:
+    torch.save({"module.a": torch.ones(2)}, tmp_path / "net.pth")
+    assert read_pth(tmp_path / "net.pth")["a"].tolist() == [1, 1]
+
+
+class _Bomb:
+    def __reduce__(self) -> tuple[object, tuple[str, ...]]:
+        return (Path.touch, (Path("exploded"),))
+
+
+def test_a_file_with_anything_else_is_refused_unexecuted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    torch.save({"a": _Bomb()}, "bomb.pth")
+    torch.save([1, 2], "list.pth")
+    Path("cut.pth").write_bytes(Path("bomb.pth").read_bytes()[:50])
+    for name in ("bomb.pth", "list.pth", "cut.pth", "absent.pth"):
+        with pytest.raises(CheckpointError, match=name):
+            read_pth(Path(name))
+    assert not Path("exploded").exists()
