@@ -28,7 +28,10 @@ def to_rgb8(picture: Picture) -> NDArray[np.uint8]:
     """Return the (H, W, 3) uint8 sRGB view of a picture; alpha is ignored."""
     pixels = picture.pixels
     if pixels.dtype == np.uint16:
-        pixels = ((pixels.astype(np.uint32) + 128) // 257).astype(np.uint8)
+        wide = pixels.astype(np.uint32)
+        wide += 128
+        wide //= 257
+        pixels = wide.astype(np.uint8)
     if picture.mode == "cmyk":
         return _cmyk_view(pixels, picture.icc)
     return np.ascontiguousarray(np.broadcast_to(pixels, (*pixels.shape[:2], 3)))
@@ -99,17 +102,16 @@ def _blended(below: Picture, new: NDArray[np.float32], weight: NDArray[np.float3
     """Return the pixels of `below` moved by `weight` towards the colours `new`."""
     old = below.pixels
     view = to_rgb8(below)
+    step = 257 if old.dtype == np.uint16 else 1
     if below.mode == "cmyk":
         # Ink has many mixtures for one colour: a pixel whose colour stays keeps its own.
         differs = (np.abs(new - view) >= 0.5).any(axis=2, keepdims=True)
         target = _cmyk_of(np.rint(new).astype(np.uint8), below.icc)
-        change = weight * differs * (target.astype(np.float32) - old)
+        change = weight * differs * (step * target.astype(np.float32) - old)
     else:
-        change = weight * (new - view)
+        change = weight * (new - view) * step
         if below.mode == "grey":
             change = (change @ _LUMA)[..., None]
-        if old.dtype == np.uint16:
-            change *= 257
     moved: NDArray[Any] = np.clip(np.rint(old + change), 0, np.iinfo(old.dtype).max)
     return moved.astype(old.dtype)
 

@@ -11,6 +11,7 @@ from io import BytesIO
 from pathlib import Path
 from typing import Final
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
@@ -154,10 +155,12 @@ def _part_files(path: Path, labels: LabelSet) -> dict[str, Path]:
     stem = re.fullmatch(rf"(.+?)_({'|'.join(labels.classes[1:])})", path.stem)
     if path.is_dir():
         folder, names = path, {f.name.split("_")[0] for f in path.glob("*_*.png")}
-        if len(names) != 1:
+        if not names:
+            raise MaskError(f"{path} holds no part files such as 00000_hair.png")
+        if len(names) > 1:
             raise MaskError(
                 f"{path} holds the parts of {len(names)} pictures; name one, "
-                f"such as {path / min(names, default='00000')}"
+                f"such as {path / min(names)}"
             )
         prefix = names.pop()
     elif path.is_file():
@@ -219,7 +222,9 @@ def overlay(rgb: NDArray[np.uint8], label_map: LabelMap, opacity: float = 0.5) -
 
 
 def _borders(values: NDArray[np.uint8]) -> NDArray[np.bool_]:
-    border = np.zeros(values.shape, bool)
+    """Return where regions meet, as lines that stay visible when a large picture is shown small."""
+    border = np.zeros(values.shape, np.uint8)
     border[:, 1:] |= values[:, 1:] != values[:, :-1]
     border[1:] |= values[1:] != values[:-1]
-    return border
+    width = max(1, round(min(values.shape) / 600))
+    return cv2.dilate(border, np.ones((width, width), np.uint8)).astype(bool)

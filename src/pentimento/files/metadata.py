@@ -55,13 +55,20 @@ def cleaned_exif(
         return None
 
 
+def orientation_of(exif: Image.Exif) -> int:
+    """Return EXIF orientation 1..8; 1 when it says nothing sensible."""
+    value = exif.get(ORIENTATION, 1)
+    return value if isinstance(value, int) and 1 <= value <= 8 else 1
+
+
 def exif_dpi(exif: Image.Exif) -> tuple[float, float] | None:
     """Return the dots per inch that EXIF's resolution tags give, or None."""
-    x, y, unit = (exif.get(tag) for tag in _RESOLUTION)
-    if not x or not y or unit not in (2, 3):
+    x, y, unit = (exif.get(tag, 0) for tag in _RESOLUTION)
+    scale = {2: 1.0, 3: 2.54}.get(unit) if isinstance(unit, int) else None
+    try:
+        return None if scale is None else (float(x) * scale, float(y) * scale)
+    except (TypeError, ValueError, ZeroDivisionError):
         return None
-    scale = 1.0 if unit == 2 else 2.54
-    return float(x) * scale, float(y) * scale
 
 
 def read_exif(data: bytes | None) -> Image.Exif:
@@ -82,7 +89,7 @@ def _clean_block(data: bytes) -> bytes | None:
     secret = ExifTags.IFD.GPSInfo in exif or _MAKER_NOTE in exif.get_ifd(_EXIF_IFD)
     if len(exif) and not secret and not _PLACE.search(data):
         return data
-    return cleaned_exif(exif, orientation=int(exif.get(ORIENTATION, 1)))
+    return cleaned_exif(exif, orientation=orientation_of(exif))
 
 
 def without_position(data: bytes, file_format: str) -> bytes | None:
@@ -102,28 +109,23 @@ def without_position(data: bytes, file_format: str) -> bytes | None:
 
 
 def jpeg_segments(data: bytes) -> Iterator[tuple[int, bytes, int]]:
-    """Yield (marker, payload, offset after it) for each segment up to the first start of scan.
+    """Yield (marker, payload, offset after it) for each segment, over coded data, to the end.
 
     Raises:
-        ValueError: the chain of segments is broken.
+        ValueError, IndexError, struct.error: the file is cut short.
     """
     at = 2
     while True:
-        while data[at + 1] == 0xFF:  # fill bytes may stand before a marker
-            at += 1
-        if data[at] != 0xFF:
-            raise ValueError("a JPEG marker was expected")
+        at = data.index(0xFF, at)
         marker = data[at + 1]
-        if marker == 0x01 or 0xD0 <= marker <= 0xD8:
-            at += 2
+        if marker == 0xD9:
+            return
+        if marker in (0x00, 0x01, 0xFF) or 0xD0 <= marker <= 0xD8:
+            at += 1 if marker == 0xFF else 2  # stuffing, fill or restart: no length follows
             continue
         (length,) = struct.unpack_from(">H", data, at + 2)
-        if length < 2 or at + 2 + length > len(data):
-            raise ValueError("a JPEG segment reaches past the end of the file")
         yield marker, data[at + 4 : at + 2 + length], at + 2 + length
-        if marker == 0xDA:
-            return
-        at += 2 + length
+        at += 2 + max(length, 2)
 
 
 def jpeg_segment(marker: int, payload: bytes) -> bytes:
@@ -147,17 +149,17 @@ def kept_jpeg_segment(marker: int, payload: bytes) -> bytes | None:
 
 def _clean_jpeg(data: bytes) -> bytes:
     out = [b"\xff\xd8"]
-    end = 2
+    scan = end = 0
     for marker, payload, after in jpeg_segments(data):
-        kept = kept_jpeg_segment(marker, payload)
+        kept = None if scan else kept_jpeg_segment(marker, payload)
         if kept is not None:
             out.append(jpeg_segment(marker, kept))
         end = after
+        if marker == 0xDA and not scan:
+            scan = after
     # What stands behind the picture's own end (a second picture, a maker's film) has its own
-    # metadata. A marker inside coded data is impossible: 0xFF is always stuffed there.
-    tail = data[end:]
-    stop = tail.find(b"\xff\xd9")
-    return b"".join([*out, tail[: stop + 2] if stop >= 0 else tail])
+    # metadata, and is left out.
+    return b"".join([*out, data[scan : data.index(b"\xff\xd9", end) + 2]])
 
 
 _PNG_KEPT: Final = frozenset(
