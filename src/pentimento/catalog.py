@@ -35,6 +35,16 @@ class Row:
 
 
 CATALOG: Final[dict[str, Row]] = {
+    "pix2pix": Row(
+        "generate.pix2pix:Pix2Pix",
+        "generate",
+        "translate pictures, learnt from pairs (U-Net, ResNet)",
+    ),
+    "cyclegan": Row(
+        "generate.cyclegan:CycleGAN",
+        "generate",
+        "translate between two kinds of pictures without pairs",
+    ),
     "maskgan": Row(
         "generate.maskgan:MaskGAN",
         "generate",

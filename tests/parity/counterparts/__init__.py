@@ -71,6 +71,7 @@ def table() -> dict[str, Build]:
     from parity.counterparts import (
         face_parsing,
         maskgan,
+        pix2pix,
         portrait,
         stylegan2,
         swapping_autoencoder,
@@ -79,6 +80,7 @@ def table() -> dict[str, Build]:
     return {
         **face_parsing.COUNTERPARTS,
         **maskgan.COUNTERPARTS,
+        **pix2pix.COUNTERPARTS,
         **portrait.COUNTERPARTS,
         **stylegan2.COUNTERPARTS,
         **swapping_autoencoder.COUNTERPARTS,
