@@ -11,8 +11,10 @@ from pentimento.errors import PentimentoError
 VERBS: Final[dict[str, str]] = {
     "parse": "See a portrait as an editable mask.",
     "edit": "Change regions of a portrait.",
+    "translate": "Paint pictures anew by a trained model.",
     "train": "Train a system, or continue a run.",
     "evaluate": "Measure a model or a run.",
+    "convert": "Read and write official checkpoints.",
     "systems": "List what can be trained and used.",
 }
 """Verb → its one line. The verb `x` is the click command `command` in `pentimento/cli/x.py`."""

@@ -1,19 +1,25 @@
 """Official pix2pix and CycleGAN checkpoints: bare state dicts called `latest_net_G.pth` and so on.
 
 What the files do not say about themselves is read from their keys and shapes: the generator, its
-width, levels or blocks, channels, normalisation, and whether a ResNet has dropout.
+width, levels or blocks, channels, normalisation, and whether a ResNet has dropout. A generator
+alone, of pix2pix or of one direction of CycleGAN, becomes a pix2pix model without a critic.
 """
 
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Final
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from pentimento.compat.official import KeyMap, State
+from pentimento.compat.official import KeyMap, State, read_pth
+from pentimento.config import from_json
 from pentimento.errors import CheckpointError
+from pentimento.systems.generate import cyclegan, pix2pix
+from pentimento.systems.generate.cyclegan import CycleGAN
+from pentimento.systems.generate.pix2pix import Pix2Pix
 
 _PREFIXES: Final = re.compile(r"^(?:module\.|_orig_mod\.)+")
 _BUFFERS: Final = ("running_mean", "running_var", "num_batches_tracked")
@@ -89,7 +95,9 @@ def plain(official: Mapping[str, Tensor]) -> tuple[State, dict[str, str]]:
     """
     state = {_PREFIXES.sub("", key): tensor for key, tensor in official.items()}
     if len(state) != len(official):
-        raise CheckpointError("two keys differ only in `module.` or `_orig_mod.`; not one network")
+        raise CheckpointError(
+            "keys of the file differ only in `module.` or `_orig_mod.`: it holds two networks"
+        )
     notes = {}
     for key in list(state):
         layer, _, name = key.rpartition(".")
@@ -100,7 +108,9 @@ def plain(official: Mapping[str, Tensor]) -> tuple[State, dict[str, str]]:
         counter = key.replace("running_mean", "num_batches_tracked")
         if counter not in state:
             state[counter] = torch.tensor(0)
-            notes[counter] = "added: a counter that files before PyTorch 0.4.1 lack; nothing uses it"
+            notes[counter] = (
+                "added: a counter that files before PyTorch 0.4.1 lack; nothing uses it"
+            )
     return state, notes
 
 
@@ -187,3 +197,143 @@ def infer_critic(state: Mapping[str, Tensor]) -> Found:
 def _place(key: str) -> int:
     found = re.match(r"model\.(\d+)\.", key)
     return int(found[1]) if found else -1
+
+
+# --- whole models ---------------------------------------------------------------------------------
+
+_CYCLE: Final = {"a_to_b": "G_A", "b_to_a": "G_B", "critic_b": "D_A", "critic_a": "D_B"}
+_PIX2PIX: Final = {"generator": "G", "critic": "D"}
+
+
+def load_official(path: Path, epoch: str = "latest") -> tuple[Pix2Pix | CycleGAN, dict[str, str]]:
+    """Build the system of an official checkpoint.
+
+    Args:
+        path: a generator's `.pth`, or a folder of `<epoch>_net_{G,D}.pth` or
+            `<epoch>_net_{G_A,G_B,D_A,D_B}.pth`.
+        epoch: which files of the folder.
+
+    Returns:
+        The system with its weights, and what was dropped or assumed: key or field → why.
+
+    Raises:
+        CheckpointError: a file is missing, is not of these networks, or holds more than tensors.
+    """
+    if not path.is_dir():
+        return _pix2pix({"generator": path})
+    found = {
+        kind: {name: path / f"{epoch}_net_{end}.pth" for name, end in ends.items()}
+        for kind, ends in (("pix2pix", _PIX2PIX), ("cyclegan", _CYCLE))
+    }
+    if all(file.is_file() for file in found["cyclegan"].values()):
+        return _cyclegan(found["cyclegan"])
+    files = {name: file for name, file in found["pix2pix"].items() if file.is_file()}
+    if "generator" not in files:
+        raise CheckpointError(
+            f"{path} holds neither {epoch}_net_G.pth nor all of {epoch}_net_G_A, G_B, D_A and "
+            "D_B.pth; name a generator's file to convert it alone"
+        )
+    return _pix2pix(files)
+
+
+def _pix2pix(files: Mapping[str, Path]) -> tuple[Pix2Pix, dict[str, str]]:
+    states, notes = _read(files)
+    generator = infer_generator(states["generator"])
+    fields, keys = dict(generator.config), {"generator": generator.keys}
+    fields["size"] = 2 ** fields["depth"] if fields["generator"] == "unet" else 256
+    fields["load_size"] = round(fields["size"] * 286 / 256)
+    if fields["generator"] == "unet":
+        notes["dropout"] = "assumed `always`: a U-Net's keys do not tell, and it is the default"
+    fields["critic"] = "none"
+    if "critic" in states:
+        critic = infer_critic(states["critic"])
+        keys["critic"] = critic.keys
+        fields |= critic.config
+        seen = next(iter(states["critic"].values())).shape[1]
+        fields["conditional"] = seen == fields["in_channels"] + fields["out_channels"]
+    system = Pix2Pix(from_json(pix2pix.Config, fields))
+    _fill(system.networks, states, keys, files)
+    return system, notes
+
+
+def _cyclegan(files: Mapping[str, Path]) -> tuple[CycleGAN, dict[str, str]]:
+    states, notes = _read(files)
+    found = infer_generator(states["a_to_b"])
+    critic = infer_critic(states["critic_b"])
+    if found.config["generator"] != "resnet" or critic.config["critic"] != "patch":
+        raise CheckpointError(
+            "CycleGAN is built of ResNet generators and patch critics here; convert its "
+            "generators one by one"
+        )
+    c = found.config
+    fields = {
+        "a_channels": c["in_channels"],
+        "b_channels": c["out_channels"],
+        "blocks": c["depth"],
+        "identity_weight": 0.5 if c["in_channels"] == c["out_channels"] else 0.0,
+        **{name: c[name] for name in ("width", "norm", "dropout")},
+        **{name: critic.config[name] for name in ("critic_width", "critic_layers")},
+    }
+    system = CycleGAN(from_json(cyclegan.Config, fields))
+    keys = {name: found.keys if "_to_" in name else critic.keys for name in files}
+    _fill(system.networks, states, keys, files)
+    return system, notes
+
+
+def _read(files: Mapping[str, Path]) -> tuple[dict[str, State], dict[str, str]]:
+    states, notes = {}, {}
+    for name, file in files.items():
+        states[name], found = plain(read_pth(file))
+        notes |= {f"{file.name}: {key}": why for key, why in found.items()}
+    return states, notes
+
+
+def _fill(
+    networks: nn.ModuleDict,
+    states: Mapping[str, State],
+    keys: Mapping[str, KeyMap],
+    files: Mapping[str, Path],
+) -> None:
+    for name, network in networks.items():
+        try:
+            network.load_state_dict(keys[name].from_official(states[name], network.state_dict()))
+        except CheckpointError as error:
+            raise CheckpointError(f"{files[name]}: {error}") from None
+        network.eval()
+
+
+def save_official(system: Pix2Pix | CycleGAN, folder: Path, epoch: str = "latest") -> list[Path]:
+    """Write a system's networks as the official code saves them.
+
+    Returns:
+        The files.
+
+    Raises:
+        CheckpointError: the official code has no such network.
+    """
+    c = system.config
+    if c.resize:
+        raise CheckpointError(
+            "this model doubles by repetition and convolution; the official code has no such "
+            "networks"
+        )
+    ends = _CYCLE if isinstance(system, CycleGAN) else _PIX2PIX
+    folder.mkdir(parents=True, exist_ok=True)
+    written = []
+    for name, network in system.networks.items():
+        state = _keys(system, name).to_official(network.state_dict())
+        path = folder / f"{epoch}_net_{ends[name]}.pth"
+        torch.save({key: tensor.cpu().clone() for key, tensor in state.items()}, path)
+        written.append(path)
+    return written
+
+
+def _keys(system: Pix2Pix | CycleGAN, network: str) -> KeyMap:
+    c = system.config
+    if network.startswith("critic"):
+        return PIXEL_CRITIC if getattr(c, "critic", "patch") == "pixel" else PATCH_CRITIC
+    if isinstance(c, cyclegan.Config):
+        return resnet(c.blocks, dropout=c.dropout != "off")
+    if c.generator == "unet":
+        return unet(c.depth)
+    return resnet(c.depth, dropout=c.dropout != "off")

@@ -31,7 +31,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Final, Literal
 
 import cv2
 import numpy as np
@@ -50,14 +50,13 @@ from pentimento.errors import DataError, PictureError
 from pentimento.files.compose import to_rgb8
 from pentimento.files.pictures import open_picture
 from pentimento.labels import CELEBAMASK19, IGNORE
+from pentimento.ops.planes import Pixels, with_channels
 
 Split = Literal["train", "val"]
-Pixels = NDArray[Any]
-"""(H, W, C) uint8 or uint16 of a picture, or (H, W) uint8 of classes."""
-
 _TASKS: Final = ("labels2portrait", "edges2portrait", "grey2portrait")
-_LUMA: Final = np.array([0.299, 0.587, 0.114])
-_PALETTE: Final = np.array([*CELEBAMASK19.colours, *[(0, 0, 0)] * (256 - len(CELEBAMASK19))], np.uint8)
+_PALETTE: Final = np.array(
+    [*CELEBAMASK19.colours, *[(0, 0, 0)] * (256 - len(CELEBAMASK19))], np.uint8
+)
 
 
 @dataclass(frozen=True)
@@ -159,48 +158,6 @@ def open_pairs(
     return Pairs(a, b, load_size, size, paired=paired, varied=split == "train")
 
 
-def planes(pixels: Pixels, channels: int) -> NDArray[np.float32]:
-    """Return what a network sees of a sample.
-
-    Args:
-        pixels: (H, W, C) uint8 or uint16, or (H, W) classes.
-        channels: of the result; the number of classes where `pixels` are classes.
-
-    Returns:
-        (channels, H, W): a picture in [-1, 1]; of classes one plane each with 0 and 1, all 0 where
-        the class is unknown (255).
-
-    Raises:
-        DataError: a class is beyond `channels`, or the picture has another number of channels.
-    """
-    if pixels.ndim == 2:
-        values = np.unique(pixels)
-        if (wrong := values[(values >= channels) & (values != IGNORE)]).size:
-            raise DataError(
-                f"classes {wrong.tolist()} are beyond the {channels} that the model knows "
-                f"(0..{channels - 1}, {IGNORE} = unknown)"
-            )
-        return (pixels == np.arange(channels)[:, None, None]).astype(np.float32)
-    if pixels.shape[2] != channels:
-        raise DataError(f"a picture of {pixels.shape[2]} channels where {channels} are expected")
-    half = np.float32(np.iinfo(pixels.dtype).max / 2)
-    return np.ascontiguousarray(pixels.transpose(2, 0, 1) / half - 1, np.float32)
-
-
-def with_channels(pixels: Pixels, channels: int, name: str = "picture") -> Pixels:
-    """Return a picture with another number of channels: grey ↔ colour, alpha dropped."""
-    count = pixels.shape[2]
-    if count == channels:
-        return pixels
-    if count in (2, 4):
-        return with_channels(pixels[..., :-1], channels, name)
-    if count == 1:
-        return np.repeat(pixels, channels, 2)
-    if (count, channels) == (3, 1):
-        return np.rint(pixels @ _LUMA).astype(pixels.dtype)[..., None]
-    raise DataError(f"{name}: {count} channels cannot become {channels}")
-
-
 # --- folders --------------------------------------------------------------------------------------
 
 
@@ -223,9 +180,7 @@ def _in_folder(
             files = _side(files, split, folder)
         if not files:
             raise DataError(f"{folder / 'train'}: no pictures there")
-        a, b = (
-            [partial(_half, path, n, channels[n]) for path in files.values()] for n in range(2)
-        )
+        a, b = ([partial(_half, path, n, channels[n]) for path in files.values()] for n in range(2))
         return a, b
     return None
 

@@ -75,9 +75,7 @@ def _patch(fixture: Fixture) -> Counterpart:
     width, c_in = fixture.shapes["model.0.weight"][:2]
     name = _norm(fixture)
     layers = sum(len(shape) == 4 for shape in fixture.shapes.values()) - 2
-    net = PatchCritic(
-        c_in, width, layers, norm_layer(name), padding=1, bias=name == "instance"
-    )
+    net = PatchCritic(c_in, width, layers, norm_layer(name), padding=1, bias=name == "instance")
     return keyed(compat.PATCH_CRITIC, net, lambda run: _scores(net, run))
 
 

@@ -24,7 +24,7 @@ from pydantic import ConfigDict
 from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
-from pentimento.data.pairs import Pairs, PairSample, open_pairs, planes
+from pentimento.data.pairs import Pairs, PairSample, open_pairs
 from pentimento.engine.schedules import linear_decay
 from pentimento.engine.system import OptimizerSpec, Split, Terms, Update
 from pentimento.losses.adversarial import GAN_LOSSES
@@ -33,6 +33,7 @@ from pentimento.nn.critic import PatchCritic
 from pentimento.nn.norm import NormName, draw_weights, norm_layer
 from pentimento.nn.resnet_generator import ResNetGenerator
 from pentimento.nn.unet import DropoutName
+from pentimento.ops.planes import planes
 from pentimento.systems.generate.pix2pix import Direction, arrays, as_colours, paint
 
 
@@ -282,9 +283,9 @@ class CycleGAN:
         for domain, pool in self._pools.items():
             pool.pictures = state[f"pool_{domain}"]
 
-    def channels(self, direction: Direction) -> int:
-        """Return the channels that `predict` expects."""
-        return self.config.a_channels if direction == "AtoB" else self.config.b_channels
+    def channels(self, direction: Direction | None = None) -> int:
+        """Return the channels that `predict` expects; `AtoB` if the direction is left out."""
+        return self.config.b_channels if direction == "BtoA" else self.config.a_channels
 
     @torch.no_grad()
     def predict(
@@ -301,14 +302,12 @@ class CycleGAN:
         Returns:
             The same size in [-1, 1], with the channels of the other domain.
         """
-        direction = direction or "AtoB"
         if picture.shape[1] != self.channels(direction):
             raise ValueError(
                 f"expected (B, {self.channels(direction)}, H, W), got {tuple(picture.shape)}"
             )
-        return paint(
-            self.networks["a_to_b" if direction == "AtoB" else "b_to_a"], picture, seed
-        )
+        way = "b_to_a" if direction == "BtoA" else "a_to_b"
+        return paint(self.networks[way], picture, seed)
 
 
 def _generator(config: Config, c_in: int, c_out: int) -> nn.Module:

@@ -29,10 +29,11 @@ from pydantic import ConfigDict
 from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
-from pentimento.data.pairs import Pairs, PairSample, open_pairs, planes
+from pentimento.data.pairs import Pairs, PairSample, open_pairs
 from pentimento.engine import rng
 from pentimento.engine.schedules import linear_decay
 from pentimento.engine.system import OptimizerSpec, Split, Terms, Update
+from pentimento.errors import ConfigError
 from pentimento.losses.adversarial import GAN_LOSSES, GanLoss, gradient_penalty
 from pentimento.metrics.images import psnr, ssim
 from pentimento.nn.critic import PatchCritic, PixelCritic
@@ -40,6 +41,7 @@ from pentimento.nn.norm import NormName, draw_weights, norm_layer
 from pentimento.nn.resnet_generator import ResNetGenerator
 from pentimento.nn.unet import DropoutName, UNet
 from pentimento.ops.pad import pad_to_multiple
+from pentimento.ops.planes import planes
 
 Direction = Literal["AtoB", "BtoA"]
 
@@ -285,16 +287,14 @@ class Pix2Pix:
     def load_extra_state(self, state: dict[str, Tensor]) -> None:
         """Take nothing back."""
 
-    def channels(self, direction: Direction) -> int:
+    def channels(self, direction: Direction | None = None) -> int:
         """Return C, the channels that `predict` expects.
 
         Raises:
-            ValueError: it was trained for the other direction.
+            ConfigError: it was trained for the other direction.
         """
-        if direction != self.config.direction:
-            raise ValueError(
-                f"this model paints {self.config.direction} only; leave the direction out"
-            )
+        if direction not in (None, self.config.direction):
+            raise ConfigError(f"this model paints {self.config.direction} only, not {direction}")
         return self.config.in_channels
 
     @torch.no_grad()
@@ -311,7 +311,7 @@ class Pix2Pix:
         Returns:
             (B, D, H, W) in [-1, 1].
         """
-        if condition.shape[1] != self.channels(direction or self.config.direction):
+        if condition.shape[1] != self.channels(direction):
             raise ValueError(
                 f"expected (B, {self.config.in_channels}, H, W), got {tuple(condition.shape)}"
             )
