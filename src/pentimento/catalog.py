@@ -40,6 +40,11 @@ CATALOG: Final[dict[str, Row]] = {
         "generate",
         "translate pictures, learnt from pairs (U-Net, ResNet)",
     ),
+    "pix2pixhd": Row(
+        "generate.pix2pixhd:Pix2PixHD",
+        "generate",
+        "large pictures from label maps, coarse to fine, in drawn styles",
+    ),
     "cyclegan": Row(
         "generate.cyclegan:CycleGAN",
         "generate",

@@ -82,8 +82,8 @@ def _card(source: Path, name: str, notes: Mapping[str, str]) -> str:
     lines = [
         f"# {source.stem}, a converted model of {name}",
         "",
-        f"Converted from the official checkpoint `{source.name}`. What it was trained on, and under "
-        "which licence, its source says.",
+        f"Converted from the official checkpoint `{source.name}`. What it was trained on, and "
+        "under which licence, its source says.",
         "",
         *(f"- `{what}`: {why}" for what, why in notes.items()),
     ]

@@ -15,7 +15,6 @@ import torch
 from torch import Tensor, nn
 
 from pentimento.compat.official import KeyMap, State, read_pth
-from pentimento.config import from_json
 from pentimento.errors import CheckpointError
 from pentimento.systems.generate import cyclegan, pix2pix
 from pentimento.systems.generate.cyclegan import CycleGAN
@@ -240,7 +239,7 @@ def _pix2pix(files: Mapping[str, Path]) -> tuple[Pix2Pix, dict[str, str]]:
     states, notes = _read(files)
     generator = infer_generator(states["generator"])
     fields, keys = dict(generator.config), {"generator": generator.keys}
-    fields["size"] = 2 ** fields["depth"] if fields["generator"] == "unet" else 256
+    fields["size"] = max(64, 2 ** fields["depth"]) if fields["generator"] == "unet" else 256
     fields["load_size"] = round(fields["size"] * 286 / 256)
     if fields["generator"] == "unet":
         notes["dropout"] = "assumed `always`: a U-Net's keys do not tell, and it is the default"
@@ -251,7 +250,7 @@ def _pix2pix(files: Mapping[str, Path]) -> tuple[Pix2Pix, dict[str, str]]:
         fields |= critic.config
         seen = next(iter(states["critic"].values())).shape[1]
         fields["conditional"] = seen == fields["in_channels"] + fields["out_channels"]
-    system = Pix2Pix(from_json(pix2pix.Config, fields))
+    system = Pix2Pix(pix2pix.Config(**fields))
     _fill(system.networks, states, keys, files)
     return system, notes
 
@@ -266,7 +265,7 @@ def _cyclegan(files: Mapping[str, Path]) -> tuple[CycleGAN, dict[str, str]]:
             "generators one by one"
         )
     c = found.config
-    fields = {
+    fields: dict[str, Any] = {
         "a_channels": c["in_channels"],
         "b_channels": c["out_channels"],
         "blocks": c["depth"],
@@ -274,14 +273,15 @@ def _cyclegan(files: Mapping[str, Path]) -> tuple[CycleGAN, dict[str, str]]:
         **{name: c[name] for name in ("width", "norm", "dropout")},
         **{name: critic.config[name] for name in ("critic_width", "critic_layers")},
     }
-    system = CycleGAN(from_json(cyclegan.Config, fields))
+    system = CycleGAN(cyclegan.Config(**fields))
     keys = {name: found.keys if "_to_" in name else critic.keys for name in files}
     _fill(system.networks, states, keys, files)
     return system, notes
 
 
 def _read(files: Mapping[str, Path]) -> tuple[dict[str, State], dict[str, str]]:
-    states, notes = {}, {}
+    states: dict[str, State] = {}
+    notes: dict[str, str] = {}
     for name, file in files.items():
         states[name], found = plain(read_pth(file))
         notes |= {f"{file.name}: {key}": why for key, why in found.items()}

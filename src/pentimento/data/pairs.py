@@ -12,10 +12,10 @@ A data specification is one of
 | `DIR` with `train_label/`, `train_img/` (or `train_A/`, `train_B/`) | pix2pixHD's folders |
 | `DIR` with `A/` and `B/`, or `DIR_A,DIR_B` | the files of each |
 
-In front of `:labels2portrait` and its kin any faces may stand that `data.faces` knows (`london:DIR`,
-`world:count=300`, a folder); without a task, faces are `labels2portrait`. Files are partners when
-their stems are equal. `val` is `val/`, else `test/`, else about a tenth of the files, by the hash of
-their names.
+In front of `:labels2portrait` and its kin any faces may stand that `data.faces` knows
+(`london:DIR`, `world:count=300`, a folder); without a task, faces are `labels2portrait`. Files are
+partners when their stems are equal (or those of Cityscapes, but for what each file is). `val` is
+`val/`, else `test/`, else about a tenth of the files, by the hash of their names.
 
 Any channel count is read: grey becomes colour by repetition, colour grey by luma (Rec. 601); depths
 of 8 and 16 bits stay. A `*_label/` folder holds class numbers, which become one plane per class.
@@ -39,8 +39,8 @@ from numpy.typing import NDArray
 
 from pentimento.data.augment import mirror
 from pentimento.data.faces import (
-    FaceSample,
     Faces,
+    FaceSample,
     files_by_stem,
     open_faces,
     read_values,
@@ -54,6 +54,7 @@ from pentimento.ops.planes import Pixels, with_channels
 
 Split = Literal["train", "val"]
 _TASKS: Final = ("labels2portrait", "edges2portrait", "grey2portrait")
+_CITYSCAPES: Final = re.compile("_(leftImg8bit|gt(Fine|Coarse)_(color|labelIds|instanceIds))$")
 _PALETTE: Final = np.array(
     [*CELEBAMASK19.colours, *[(0, 0, 0)] * (256 - len(CELEBAMASK19))], np.uint8
 )
@@ -74,6 +75,8 @@ class PairSample:
 
 Read = Callable[[int, bool], Pixels]
 """(side, mirrored?) → a square of that side."""
+
+Sides = tuple[list[Read], list[Read]]
 
 
 class Pairs:
@@ -148,53 +151,58 @@ def open_pairs(
     Raises:
         DataError: nothing like that is there, or files lack a partner.
     """
-    folders = [Path(part).expanduser() for part in spec.split(",")]
-    if len(folders) == 2 and all(folder.is_dir() for folder in folders):
-        a, b = _two_folders(*folders, split, channels, paired, hold_out=True)
-    elif len(folders) == 1 and (found := _in_folder(folders[0], split, channels, paired)):
-        a, b = found
+    parts = [Path(part).expanduser() for part in spec.split(",")]
+    if len(parts) == 2 and all(part.is_dir() for part in parts):
+        one, other = (_side(part, _pictures(part), split) for part in parts)
+        sides: Sides | None = _matched(one, other, channels, paired)
     else:
-        a, b = _faces(spec, split, load_size if split == "train" else size, channels)
+        sides = _in_folder(Path(spec).expanduser(), split, channels, paired)
+    if sides is None:
+        sides = _faces(spec, split, load_size if split == "train" else size, channels)
+    a, b = sides
     return Pairs(a, b, load_size, size, paired=paired, varied=split == "train")
 
 
 # --- folders --------------------------------------------------------------------------------------
 
 
-def _in_folder(
-    folder: Path, split: Split, channels: tuple[int, int], paired: bool
-) -> tuple[list[Read], list[Read]] | None:
+def _in_folder(folder: Path, split: Split, channels: tuple[int, int], paired: bool) -> Sides | None:
     """Read a folder in one of the known layouts, or None if it is of no such kind."""
     if (folder / "A").is_dir() and (folder / "B").is_dir():
-        return _two_folders(folder / "A", folder / "B", split, channels, paired, hold_out=True)
+        one, other = (_side(folder, _pictures(folder / name), split) for name in "AB")
+        return _matched(one, other, channels, paired)
     for ends in (("A", "B"), ("_A", "_B"), ("_label", "_img")):
-        if (folder / f"train{ends[0]}").is_dir():
-            phase = _phase(folder, split, ends[0])
-            sides = [folder / f"{phase}{end}" for end in ends]
-            return _two_folders(
-                *sides, split, channels, paired, hold_out=not _phase_is_held_out(folder, ends[0])
-            )
+        if all((folder / f"train{end}").is_dir() for end in ends):
+            one, other = (files_of_phase(folder, end, split) for end in ends)
+            return _matched(one, other, channels, paired, classes=ends[0].endswith("label"))
     if (folder / "train").is_dir():
-        files = files_by_stem(folder / _phase(folder, split, ""))
-        if not _phase_is_held_out(folder, ""):
-            files = _side(files, split, folder)
-        if not files:
-            raise DataError(f"{folder / 'train'}: no pictures there")
-        a, b = ([partial(_half, path, n, channels[n]) for path in files.values()] for n in range(2))
-        return a, b
+        files = files_of_phase(folder, "", split).values()
+        left: list[Read] = [partial(_half, path, 0, channels[0]) for path in files]
+        right: list[Read] = [partial(_half, path, 1, channels[1]) for path in files]
+        return left, right
     return None
 
 
-def _phase_is_held_out(folder: Path, end: str) -> bool:
-    return any((folder / f"{phase}{end}").is_dir() for phase in ("val", "test"))
+def files_of_phase(folder: Path, end: str, split: Split) -> dict[str, Path]:
+    """Return the files of a split from the folder `train`, `val` or `test` + `end`, by name.
+
+    Raises:
+        DataError: there are none.
+    """
+    held_out = [phase for phase in ("val", "test") if (folder / f"{phase}{end}").is_dir()]
+    if not held_out:
+        return _side(folder, _pictures(folder / f"train{end}"), split)
+    return _pictures(folder / f"{'train' if split == 'train' else held_out[0]}{end}")
 
 
-def _phase(folder: Path, split: Split, end: str) -> str:
-    order = ("train",) if split == "train" else ("val", "test", "train")
-    return next(phase for phase in order if (folder / f"{phase}{end}").is_dir())
+def _pictures(folder: Path) -> dict[str, Path]:
+    files = files_by_stem(folder)
+    if not files:
+        raise DataError(f"{folder}: no pictures there")
+    return {_CITYSCAPES.sub("", stem): path for stem, path in files.items()}
 
 
-def _side(files: Mapping[str, Path], split: Split, folder: Path) -> dict[str, Path]:
+def _side(folder: Path, files: Mapping[str, Path], split: Split) -> dict[str, Path]:
     kept = {stem: path for stem, path in files.items() if split_of(stem) == split}
     if not kept:
         raise DataError(
@@ -204,36 +212,25 @@ def _side(files: Mapping[str, Path], split: Split, folder: Path) -> dict[str, Pa
     return kept
 
 
-def _two_folders(
-    one: Path,
-    other: Path,
-    split: Split,
+def _matched(
+    one: Mapping[str, Path],
+    other: Mapping[str, Path],
     channels: tuple[int, int],
     paired: bool,
     *,
-    hold_out: bool,
-) -> tuple[list[Read], list[Read]]:
-    sides = []
-    for folder in (one, other):
-        if not folder.is_dir():
-            raise DataError(f"{folder}: no such folder")
-        files = files_by_stem(folder)
-        if not files:
-            raise DataError(f"{folder}: no pictures there")
-        sides.append(_side(files, split, folder) if hold_out else files)
-    alone = sorted(sides[0].keys() ^ sides[1].keys())
+    classes: bool = False,
+) -> Sides:
+    """Read the files of two domains; of A as `classes`, or as pictures."""
+    alone = sorted(one.keys() ^ other.keys())
     if paired and alone:
         raise DataError(
-            f"{one} and {other}: partners must have equal names; without one: "
-            f"{', '.join(alone[:5])} ({len(alone)} in all). Unpaired pictures are for cyclegan"
+            f"{next(iter(one.values())).parent} and {next(iter(other.values())).parent}: partners "
+            f"must have equal names; without one: {', '.join(alone[:5])} ({len(alone)} in all). "
+            "Unpaired pictures are for cyclegan"
         )
-    a, b = (
-        [
-            partial(_classes if folder.name.endswith("_label") else _whole, path, count)
-            for path in files.values()
-        ]
-        for folder, files, count in zip((one, other), sides, channels, strict=True)
-    )
+    read = _classes if classes else _whole
+    a: list[Read] = [partial(read, path, channels[0]) for path in one.values()]
+    b: list[Read] = [partial(_whole, path, channels[1]) for path in other.values()]
     return a, b
 
 
@@ -291,16 +288,13 @@ def _square(pixels: Pixels, side: int, mirrored: bool) -> Pixels:
 # --- faces ----------------------------------------------------------------------------------------
 
 
-def _faces(
-    spec: str, split: Split, size: int, channels: tuple[int, int]
-) -> tuple[list[Read], list[Read]]:
+def _faces(spec: str, split: Split, size: int, channels: tuple[int, int]) -> Sides:
     found = re.fullmatch(rf"(.+):({'|'.join(_TASKS)})", spec)
     source, task = (found[1], found[2]) if found else (spec, _TASKS[0])
-    faces = open_faces(source, split, size)
-    a, b = (
-        [partial(_face, faces, n, what, count) for n in range(len(faces))]
-        for what, count in zip((task.partition("2")[0], "portrait"), channels, strict=True)
-    )
+    faces, what = open_faces(source, split, size), task.partition("2")[0]
+    count = len(faces)
+    a: list[Read] = [partial(_face, faces, n, what, channels[0]) for n in range(count)]
+    b: list[Read] = [partial(_face, faces, n, "portrait", channels[1]) for n in range(count)]
     return a, b
 
 

@@ -64,4 +64,5 @@ def _patches(picture: NDArray[Any], places: NDArray[Any]) -> NDArray[Any]:
 def _halved(picture: NDArray[Any]) -> NDArray[Any]:
     height, width, channels = picture.shape
     even = picture[: height // 2 * 2, : width // 2 * 2]
-    return even.reshape(height // 2, 2, width // 2, 2, channels).mean((1, 3))
+    quads = even.reshape(height // 2, 2, width // 2, 2, channels)
+    return np.asarray(quads.mean((1, 3)))

@@ -1,6 +1,6 @@
 """Critics of patches: pix2pix's, the multi-scale one of pix2pixHD, and the one of pixels.
 
-Users: mask-guided portrait editing, MaskGAN, pix2pix, CycleGAN.
+Users: mask-guided portrait editing, MaskGAN, pix2pix, CycleGAN, pix2pixHD.
 """
 
 from itertools import pairwise
@@ -65,10 +65,15 @@ class MultiscaleCritic(nn.Module):
             PatchCritic(in_channels, width, layers, norm) for _ in range(scales)
         )
 
-    def forward(self, x: Tensor) -> list[list[Tensor]]:
-        """Return the features of each scale, as `PatchCritic` does."""
+    def forward(self, x: Tensor, finest: int = 0) -> list[list[Tensor]]:
+        """Return the features of each scale, as `PatchCritic` does.
+
+        Args:
+            x: (B, C, H, W).
+            finest: the scale that `x` is of; finer ones are left out.
+        """
         features = []
-        for n, critic in enumerate(self.scales):
+        for n, critic in enumerate(list(self.scales)[finest:]):
             if n:
                 x = F.avg_pool2d(x, 3, stride=2, padding=1, count_include_pad=False)
             features.append(critic(x))

@@ -1,6 +1,6 @@
 """The residual generator of Johnson et al. (2016) as CycleGAN and pix2pixHD build it.
 
-Users: CycleGAN, pix2pix.
+Users: CycleGAN, pix2pix, pix2pixHD.
 """
 
 from collections import OrderedDict
@@ -37,7 +37,7 @@ class ResNetGenerator(nn.Module):
 
     Args:
         in_channels: of the picture that comes.
-        out_channels: of the one that goes.
+        out_channels: of the one that goes; None leaves out the last convolution and tanh.
         width: channels of the first layer; doubled with every halving.
         blocks: number of residual blocks (9 for 256 pixels, 6 for 128).
         downs: number of halvings; height and width must be multiples of 2^downs.
@@ -50,7 +50,7 @@ class ResNetGenerator(nn.Module):
     def __init__(
         self,
         in_channels: int,
-        out_channels: int,
+        out_channels: int | None,
         width: int = 64,
         blocks: int = 9,
         downs: int = 2,
@@ -87,9 +87,27 @@ class ResNetGenerator(nn.Module):
                 for a, b in pairwise(reversed(widths))
             )
         )
-        self.last = nn.Conv2d(width, out_channels, 7, padding=3, padding_mode="reflect")
-        self.tanh = nn.Tanh()
+        painter = output_layers(width, out_channels) if out_channels else (nn.Identity(),) * 2
+        self.last, self.tanh = painter
 
-    def forward(self, x: Tensor) -> Tensor:
-        """(B, C_in, H, W) → (B, C_out, H, W) in [-1, 1]."""
-        return self.tanh(self.last(self.up(self.blocks(self.down(self.first(x))))))
+    def forward(self, x: Tensor, coarse: Tensor | None = None) -> Tensor:
+        """Paint.
+
+        Args:
+            x: (B, C_in, H, W).
+            coarse: features of a generator for half the size, of the channels and size that `x`
+                has after the halvings; added to them (pix2pixHD's local enhancer).
+
+        Returns:
+            (B, C_out, H, W) in [-1, 1], or features (B, width, H, W) without a last convolution.
+        """
+        x = self.down(self.first(x))
+        if coarse is not None:
+            x = x + coarse
+        return self.tanh(self.last(self.up(self.blocks(x))))
+
+
+def output_layers(width: int, out_channels: int) -> tuple[nn.Module, nn.Module]:
+    """Return the last convolution of a generator and its tanh."""
+    last = nn.Conv2d(width, out_channels, 7, padding=3, padding_mode="reflect")
+    return last, nn.Tanh()

@@ -38,7 +38,7 @@ def planes(pixels: Pixels, channels: int) -> NDArray[np.float32]:
                 f"classes {wrong.tolist()} are beyond the {channels} that the model knows "
                 f"(0..{channels - 1}, {IGNORE} = unknown)"
             )
-        return (pixels == np.arange(channels)[:, None, None]).astype(np.float32)
+        return np.asarray(pixels == np.arange(channels)[:, None, None], np.float32)
     if pixels.shape[2] != channels:
         raise DataError(f"a picture of {pixels.shape[2]} channels where {channels} are expected")
     half = np.float32(np.iinfo(pixels.dtype).max / 2)
@@ -55,7 +55,7 @@ def with_channels(pixels: Pixels, channels: int, name: str = "picture") -> Pixel
     if count == 1:
         return np.repeat(pixels, channels, 2)
     if (count, channels) == (3, 1):
-        return np.rint(pixels @ _LUMA).astype(pixels.dtype)[..., None]
+        return np.asarray(np.rint(pixels @ _LUMA), pixels.dtype)[..., None]
     raise DataError(f"{name}: {count} channels cannot become {channels}")
 
 
@@ -70,7 +70,7 @@ def pixels_of(seen: NDArray[np.float32], dtype: Any) -> Pixels:
         (H, W, C), or (H, W) classes if C > 4.
     """
     if len(seen) > MOST_CHANNELS:
-        return seen.argmax(0).astype(np.uint8)
+        return np.asarray(seen.argmax(0), np.uint8)
     most = np.iinfo(dtype).max
     scaled = (seen.transpose(1, 2, 0).astype(np.float64) + 1) * (most / 2)
-    return np.rint(scaled.clip(0, most)).astype(dtype)
+    return np.asarray(np.rint(scaled.clip(0, most)), dtype)
