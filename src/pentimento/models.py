@@ -15,9 +15,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
-import safetensors.torch
 import torch
 from safetensors import SafetensorError
+from safetensors.torch import load as parse
+from safetensors.torch import save as pack
 from torch import Tensor, nn
 
 from pentimento import catalog
@@ -51,7 +52,7 @@ def serialise(tensors: Mapping[str, Tensor], *, half: bool = False) -> bytes:
         kind = torch.float16 if half and tensor.dtype == torch.float32 else tensor.dtype
         # A clone of its own: safetensors refuses tensors that share memory.
         plain[key] = tensor.detach().to("cpu", kind, copy=True).contiguous()
-    return safetensors.torch.save(plain)
+    return pack(plain)
 
 
 def save(system: Any, folder: str | Path, card: str, *, half: bool = False) -> None:
@@ -162,7 +163,7 @@ def deserialise(data: bytes, name: str) -> dict[str, Tensor]:
     if len(data) < 8 or struct.unpack("<Q", data[:8])[0] > _MAX_HEADER_BYTES:
         raise CheckpointError(f"{name} is no safetensors file")
     try:
-        return safetensors.torch.load(data)
+        return parse(data)
     except SafetensorError as error:
         raise CheckpointError(f"{name} is no valid safetensors file: {error}") from None
 

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -52,6 +53,34 @@ def test_missing_unknown_and_misshapen_keys_are_named() -> None:
 def test_a_file_of_tensors_is_read_and_its_parallel_prefix_removed(tmp_path: Path) -> None:
     torch.save({"module.a": torch.ones(2)}, tmp_path / "net.pth")
     assert read_pth(tmp_path / "net.pth")["a"].tolist() == [1, 1]
+
+
+def test_an_official_generator_paints_the_same_again(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    net = maskgan_system.DenseMapping(MASK)
+    keys = maskgan.generator(MASK.downs, MASK.blocks)
+    torch.save(keys.to_official(net.state_dict()), tmp_path / "latest_net_G.pth")
+    system = maskgan.read_official(tmp_path / "latest_net_G.pth", size=32)
+    x = torch.rand(1, 19, 32, 32), torch.rand(1, 19, 32, 32), torch.rand(1, 3, 32, 32)
+    assert torch.equal(system.networks["generator"](*x), net(*x))
+
+
+def test_a_whole_swapping_checkpoint_is_read_at_its_own_size(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    theirs = swapping_system.SwappingAutoencoder(SWAP)
+    keys = swapping_autoencoder.whole(SWAP.structure_downs)
+    torch.save(keys.to_official(theirs.networks.state_dict()), tmp_path / "8k_checkpoint.pth")
+    ours = swapping_autoencoder.read_official(tmp_path / "8k_checkpoint.pth")
+    picture = np.random.default_rng(0).integers(0, 256, (32, 32, 3), dtype=np.uint8)
+    assert np.array_equal(ours.swap(picture, 255 - picture), theirs.swap(picture, 255 - picture))
+    assert (ours.config.size, ours.config.patch) == (SWAP.size, SWAP.patch)
+
+
+def test_another_network_is_told_from_its_keys(tmp_path: Path) -> None:
+    torch.save({"conv.weight": torch.ones(1)}, tmp_path / "other.pth")
+    for system in (maskgan, swapping_autoencoder):
+        with pytest.raises(CheckpointError, match="is not a"):
+            system.read_official(tmp_path / "other.pth")
 
 
 class _Bomb:

@@ -103,6 +103,8 @@ def test_every_preset_is_a_configuration_that_survives_json(case: Case) -> None:
         config = preset()
         assert isinstance(config, case.module.Config)
         assert from_json(case.module.Config, to_json(config)) == config
+        longer = with_values(config, ["steps=77", "batch_size=6"])
+        assert (longer.steps, longer.batch_size) == (77, 6)
         with pytest.raises(ConfigError, match="no_such_field"):
             with_values(config, ["no_such_field=1"])
 
@@ -115,6 +117,7 @@ def test_networks_optimizers_and_averages_fit_each_other(case: Case) -> None:
     system = case.build()
     owned = [key for spec in system.optimizers.values() for key in spec.networks]
     assert len(owned) == len(set(owned)), "a network belongs to one optimizer"
+    assert (system.steps, system.batch_size) == (system.config.steps, system.config.batch_size)
     assert set(owned) | set(system.averaged) <= set(system.networks)
     assert set(system.averaged) <= set(owned)
     for spec in system.optimizers.values():
@@ -143,9 +146,8 @@ def test_a_step_is_finite_at_any_batch_size(case: Case, size: int) -> None:
     after = models.weights(system.networks)
     trained = {key for spec in system.optimizers.values() for key in spec.networks}
     changed = {key.split(".")[0] for key, value in after.items() if not value.equal(before[key])}
+    assert changed
     assert changed <= trained
-    for name, spec in system.optimizers.items():
-        assert changed & set(spec.networks), f"two steps changed nothing of {name}"
 
 
 def test_only_update_changes_weights(case: Case) -> None:

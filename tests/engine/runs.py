@@ -21,7 +21,7 @@ _LIMIT_S = 120
 
 @dataclass(frozen=True)
 class Ended:
-    """Exit status of each rank (negative: the signal) and what the first one said."""
+    """Exit status of each rank (negative: the signal) and what they said."""
 
     status: tuple[int | None, ...]
     said: str
@@ -37,7 +37,7 @@ def train(
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    output = Path(str(arguments[-1])).parent / f"said_{port}"
+    output = str(Path(str(arguments[-1])).parent / f"said_{port}_")
     processes = []
     for rank in range(ranks):
         environment = {key.upper(): str(value) for key, value in switches.items()}
@@ -55,18 +55,17 @@ def train(
                 "MASTER_PORT": str(port),
             }
         command = ["train", *map(str, arguments)]
-        said = output if rank == 0 else Path(os.devnull)
-        process = _SERVER.Process(target=_enter, args=(command, environment, str(said)))
+        arguments_of_rank = command, environment, f"{output}{rank}"
+        process = _SERVER.Process(target=_enter, args=arguments_of_rank)
         process.start()
         processes.append(process)
     for process in processes:
         process.join(_LIMIT_S)
-        if process.exitcode != 0:  # a rank is dead: torchrun ends the others
-            for other in processes:
-                other.kill()
-    for process in processes:
-        process.join()
-    return Ended(tuple(p.exitcode for p in processes), output.read_text())
+        if process.exitcode is None:
+            process.kill()
+            process.join()
+    said = "".join(Path(f"{output}{rank}").read_text() for rank in range(ranks))
+    return Ended(tuple(process.exitcode for process in processes), said)
 
 
 def _enter(command: Sequence[str], environment: dict[str, str], output: str) -> None:

@@ -69,7 +69,8 @@ def test_two_ranks_resume_bit_equal(whole: Path, tmp_path: Path) -> None:
     once, run = tmp_path / "once", tmp_path / "run"
     assert train(*NEW, *FAST, "--out", once, ranks=2).status == (0, 0)
     killed = train(*NEW, *FAST, "--out", run, ranks=2, kill_rank=0, toy_kill_at=7)
-    assert killed.status[0] == -signal.SIGKILL
+    assert killed.status == (-signal.SIGKILL, 2)
+    assert "another process of this run has ended" in killed.said
     assert train("--resume", run, ranks=2).status == (0, 0)
     assert bits(run) == bits(once)
     assert bits(run).keys() - bits(whole).keys() == {"step_00000012/rank_1.safetensors"}

@@ -100,6 +100,45 @@ def test_one_bad_batch_spoils_its_accumulation_only() -> None:
     assert not update.skipped
 
 
+def test_what_only_an_earlier_batch_called_is_stepped_at_the_end() -> None:
+    nets = networks()
+    update, before = optimizers(nets, accumulate=2), weights(nets)
+    for last, name in ((False, "critic"), (True, "generator")):
+        update.begin(0.0, last=last)
+        update(name, {"a": game(nets, torch.ones(1, 2))})
+    assert changed(nets, before) == {"generator"}
+    update.end()
+    assert changed(nets, before) == {"generator", "critic"}
+
+
+class Pair:
+    """The first of two processes."""
+
+    world_size, device = 2, torch.device("cpu")
+
+    def backward(self, loss: Tensor, inputs: list[nn.Parameter]) -> None:
+        loss.backward(inputs=inputs)
+
+
+@pytest.mark.parametrize("other_loss", [1.0, float("nan")])
+def test_processes_average_and_share_what_only_one_used(
+    other_loss: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    nets = networks()
+    update = Optimizers(Pair(), nets, SPECS, Settings(10, 2))
+    # Of the other: its loss, that it used the bias only, no gradient of the weight, one of 5.
+    other = torch.tensor([other_loss, 0.0, 1.0, 0.0, 0.0, 5.0])
+    monkeypatch.setattr(torch.distributed, "all_reduce", lambda flat: flat.add_(other))
+    update.begin(0.0, last=True)
+    update("critic", {"a": nets["critic"](torch.tensor([[2.0, 4.0]])).sum()})
+    if other_loss == 1.0:
+        first = [update.state()[f"critic.{number}.exp_avg"] * 10 for number in range(2)]
+        torch.testing.assert_close(first[0], torch.tensor([[1.0, 2.0]]))
+        torch.testing.assert_close(first[1], torch.tensor([3.0]))
+    else:
+        assert update.skipped == ["critic"]
+
+
 def test_clipping_bounds_the_gradient() -> None:
     nets = networks()
     update = optimizers(nets, clip=1e-3)

@@ -15,6 +15,7 @@ VERBS: Final[dict[str, str]] = {
     "train": "Train a system, or continue a run.",
     "evaluate": "Measure a model or a run.",
     "convert": "Read and write official checkpoints.",
+    "world": "Render people who do not exist, with every truth.",
     "systems": "List what can be trained and used.",
 }
 """Verb → its one line. The verb `x` is the click command `command` in `pentimento/cli/x.py`."""

@@ -2,14 +2,18 @@
 
 import json
 import time
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from pentimento.cli.face_options import face_options, where
 from pentimento.errors import PentimentoError, PictureError
 from pentimento.labels import REGIONS
+
+if TYPE_CHECKING:
+    from pentimento.session.editor import Result
 
 
 @click.command(
@@ -58,7 +62,7 @@ Examples:
     type=click.Choice(["generator", "baseline", "paste"]),
     default="generator",
     show_default=True,
-    help="baseline: warp and blend, no model; paste: no blending, for comparison.",
+    help="baseline: warp and blend, no model; paste: unblended, for comparison.",
 )
 @face_options
 @click.option("--model", help="Folder of a portrait generator.  [default: the bundled one]")
@@ -67,7 +71,7 @@ Examples:
     "--json",
     "report",
     type=click.Path(path_type=Path),
-    help="Also write what was done, as JSON: replayable document, timings, notices.",
+    help="Also write what was done: replayable document, timings, notices.",
 )
 def command(
     photo: Path,
@@ -78,34 +82,30 @@ def command(
     save_mask: Path | None,
     painter: Any,
     face: int,
-    points: tuple[tuple[float, float], ...] | None,
-    box: tuple[float, float, float, float] | None,
+    points: Any,
+    box: Any,
     aligned: bool,
     model: str | None,
     parser: str | None,
     report: Path | None,
-) -> None:  # fmt: skip
-    """Repaint regions of the face in PHOTO; every pixel outside the blend band stays as it is."""
+) -> None:
+    """Repaint regions of the face in PHOTO; pixels outside the blend band stay as they are."""
     if not (masks or swaps or restyles):
         raise PentimentoError("nothing to do: give --mask, --swap or --restyle (see --help)")
-    inputs = [photo, *masks]
-    pairs = [_pair(text, "--swap") for text in swaps]
-    styles = [_styled(text) for text in restyles]
-    inputs += [Path(p) for _, p in pairs] + [Path(p) for _, p, _ in styles]
-    for output in filter(None, (out, save_mask, report)):
-        if any(output.resolve() == path.resolve() for path in inputs):
-            raise PictureError(f"{output} is one of the inputs; give the output another name")
+    swapped = [_pair(text, "--swap") for text in swaps]
+    styled = [_styled(text) for text in restyles]
+    inputs = [photo, *masks, *(Path(p) for _, p in swapped), *(Path(p) for _, p, _ in styled)]
+    _check_outputs((out, save_mask, report), inputs)
 
     start = time.perf_counter()
     from pentimento.session.api import edit
-    from pentimento.session.document import Restyle, Swap
 
     job = edit(
         photo, where(face, points, box, aligned), model=model, parser=parser, painter=painter
     )
-    for region, other in pairs:
+    for region, other in swapped:
         job = job.swap(region, other)
-    for region, reference, amount in styles:
+    for region, reference, amount in styled:
         job = job.restyle(region, reference, amount)
     for mask in masks:
         job = job.reshape(mask)
@@ -116,51 +116,69 @@ def command(
     if save_mask is not None:
         result.save_mask(save_mask)
     timings = {"load": loaded, **result.timings, "save": time.perf_counter() - start}
+    _tell(result, timings, out)
+    if report is not None:
+        _write_report(result, timings, report)
 
+
+def _check_outputs(outputs: Iterable[Path | None], inputs: Iterable[Path]) -> None:
+    """Refuse to write over an input or into a folder that is not there, before any work."""
+    sources = {path.resolve() for path in inputs}
+    for output in filter(None, outputs):
+        if output.resolve() in sources:
+            raise PictureError(f"{output} is one of the inputs; give the output another name")
+        if not output.resolve().parent.is_dir():
+            raise PictureError(
+                f"{output}: the folder {output.parent} does not exist; create it first"
+            )
+
+
+def _tell(result: "Result", timings: dict[str, float], out: Path) -> None:
+    """Print what was done, where, and how long each stage took."""
     for done in result.document.commands:
-        if isinstance(done, Swap):
+        if done.verb == "swap":
             click.echo(f"swap     {done.region} from {done.other}")
-        elif isinstance(done, Restyle):
+        elif done.verb == "restyle":
             click.echo(f"restyle  {done.region} like {done.reference}, amount {done.amount:g}")
         else:
             click.echo(f"reshape  by {done.mask}")
-    touched = int((result.weight > 0).sum())
-    if touched:
-        rows, columns = (
-            (result.weight > 0).any(1).nonzero()[0],
-            (result.weight > 0).any(0).nonzero()[0],
-        )
+    box = result.box
+    if box is None:
+        click.echo("painted  nothing: the edit changes no pixel")
+    else:
+        share = 100 * result.painted / result.weight.size
         click.echo(
-            f"painted  {touched} pixels ({100 * touched / result.weight.size:.2f} %) within "
-            f"{columns[0]},{rows[0]} to {columns[-1] + 1},{rows[-1] + 1} by the {result.painter}; "
+            f"painted  {result.painted} pixels ({share:.2f} %) within "
+            f"{box[0]},{box[1]} to {box[2]},{box[3]} by the {result.painter}; "
             "every other pixel is unchanged"
         )
-    else:
-        click.echo("painted  nothing: the edit changes no pixel")
     for notice in result.notices:
         click.echo(f"note     {notice}")
-    click.echo("time     " + ", ".join(f"{k} {v:.2f} s" for k, v in timings.items()))
-    click.echo(str(out))
-    if report is not None:
-        from pentimento.files.atomic import write_atomically
+    click.echo("time     " + ", ".join(f"{name} {took:.2f} s" for name, took in timings.items()))
+    click.echo(f"wrote    {out}")
 
-        described = {
-            "document": json.loads(result.document.to_json()),
-            "painter": result.painter,
-            "painted_pixels": touched,
-            "face_side_px": result.side,
-            "seconds": timings,
-            "notices": result.notices,
-        }
-        write_atomically(report, (json.dumps(described, indent=2) + "\n").encode(), PentimentoError)
+
+def _write_report(result: "Result", timings: dict[str, float], path: Path) -> None:
+    from pentimento.files.atomic import write_atomically
+
+    report = {
+        "document": json.loads(result.document.to_json()),
+        "painter": result.painter,
+        "painted_pixels": result.painted,
+        "painted_box": result.box,
+        "face_side_px": result.side,
+        "seconds": timings,
+        "notices": result.notices,
+    }
+    write_atomically(path, (json.dumps(report, indent=2) + "\n").encode(), PentimentoError)
 
 
 def _pair(text: str, option: str) -> tuple[str, str]:
-    """Split REGION=PATH; check the region before anything is loaded."""
+    """Split REGION=PATH; the region is checked before anything is loaded."""
     from pentimento.session.document import check_region
 
-    region, equals, path = text.partition("=")
-    if not equals or not path:
+    region, _, path = text.partition("=")
+    if not path:
         raise PentimentoError(
             f"{option} takes REGION=PICTURE, for example hair=other.jpg; got {text!r}"
         )
@@ -171,8 +189,8 @@ def _pair(text: str, option: str) -> tuple[str, str]:
 def _styled(text: str) -> tuple[str, str, float]:
     """Split REGION=PATH[:AMOUNT]."""
     region, path = _pair(text, "--restyle")
-    head, colon, amount = path.rpartition(":")
-    if colon and not Path(path).exists():
+    head, _, amount = path.rpartition(":")
+    if head and not Path(path).exists():
         try:
             return region, head, float(amount)
         except ValueError:

@@ -10,66 +10,52 @@ from pentimento.session.faces import Where
 CommandT = TypeVar("CommandT", bound=Callable[..., Any])
 
 
-class _Numbers(click.ParamType):
-    """Comma-separated numbers."""
-
-    name = "numbers"
-
-    def __init__(self, count: int) -> None:
-        self._count = count
-
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> tuple[float, ...]:
-        try:
-            numbers = tuple(float(v) for v in str(value).split(","))
-        except ValueError:
-            numbers = ()
-        if len(numbers) != self._count:
-            self.fail(f"expected {self._count} numbers with commas, got {value!r}", param, ctx)
-        return numbers
+def _numbers(text: str, count: int) -> tuple[float, ...]:
+    """Return `count` comma-separated numbers; click reports what came instead."""
+    try:
+        numbers = tuple(float(part) for part in text.split(","))
+    except ValueError:
+        numbers = ()
+    if len(numbers) != count:
+        raise click.BadParameter(f"expected {count} numbers with commas between, got {text!r}")
+    return numbers
 
 
-class _Points(click.ParamType):
-    """`x,y` pairs with spaces between."""
+def _box(ctx: click.Context, param: click.Parameter, text: str | None) -> tuple[float, ...] | None:
+    return None if text is None else _numbers(text, 4)
 
-    name = "points"
 
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> tuple[tuple[float, ...], ...]:
-        pair = _Numbers(2)
-        return tuple(pair.convert(v, param, ctx) for v in str(value).split())
+def _points(
+    ctx: click.Context, param: click.Parameter, text: str | None
+) -> tuple[tuple[float, ...], ...]:
+    return tuple(_numbers(pair, 2) for pair in (text or "").split())
 
 
 def face_options(command: CommandT) -> CommandT:
     """Add --face, --points, --box and --aligned to a command."""
-    for option in reversed(
-        (
-            click.option(
-                "--face", type=click.IntRange(1), default=1, show_default=True,
-                help="Which face, the largest first.",
-            ),
-            click.option(
-                "--points", type=_Points(), metavar="'X,Y X,Y X,Y'",
-                help="Two eyes and the mouth in pixels (or eyes, nose, two mouth corners).",
-            ),
-            click.option(
-                "--box", type=_Numbers(4), metavar="L,T,R,B",
-                help="A box around the face, brows to chin.",
-            ),
-            click.option("--aligned", is_flag=True, help="The picture is already a face crop."),
-        )
-    ):  # fmt: skip
+    for option in (
+        click.option("--aligned", is_flag=True, help="The picture is already a face crop."),
+        click.option(
+            "--box", callback=_box, metavar="L,T,R,B", help="A box around the face, brows to chin."
+        ),
+        click.option(
+            "--points",
+            callback=_points,
+            metavar="'X,Y X,Y X,Y'",
+            help="Two eyes and the mouth in pixels (or eyes, nose, two mouth corners).",
+        ),
+        click.option(
+            "--face",
+            type=click.IntRange(1),
+            default=1,
+            show_default=True,
+            help="Which face, the largest first.",
+        ),
+    ):
         command = option(command)
     return command
 
 
-def where(
-    face: int,
-    points: tuple[tuple[float, float], ...] | None,
-    box: tuple[float, float, float, float] | None,
-    aligned: bool,
-) -> Where:
+def where(face: int, points: Any, box: Any, aligned: bool) -> Where:
     """Return what the options say."""
-    return Where(face, points or (), box, aligned)
+    return Where(face, points, box, aligned)

@@ -3,6 +3,7 @@
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -38,8 +39,8 @@ def command(
     out: Path,
     overlay_path: Path | None,
     face: int,
-    points: tuple[tuple[float, float], ...] | None,
-    box: tuple[float, float, float, float] | None,
+    points: Any,
+    box: Any,
     aligned: bool,
     parser: str | None,
 ) -> None:

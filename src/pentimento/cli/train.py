@@ -94,7 +94,8 @@ def _resumed(run: Path) -> _Plan:
     try:
         record = json.loads((run / "run.json").read_bytes())
         config = json.loads((run / "config.json").read_bytes())["config"]
-        return _Plan(record["system"], record["about"], record["settings"], config)
+        about = {"preset": None, "data": record["about"]["data"], **record["about"]}
+        return _Plan(record["system"], about, record["settings"], config)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise TrainingError(f"{run} holds no run that could be continued ({error})") from None
 
@@ -127,11 +128,9 @@ def _train(
     else:
         known = ", ".join(module.PRESETS)
         raise ConfigError(f"{plan.system} has no preset {preset!r}; there are {known}")
-    # Where the system's own Config has these two, it must tell the truth about them.
+    # These two are fields of every Config, so that it tells the truth about them.
     own = [f"{key}={plan.settings[key]}" for key in ("steps", "batch_size") if key in plan.settings]
-    config = with_values(
-        config, [*(each for each in own if hasattr(config, each.split("=")[0])), *values]
-    )
+    config = with_values(config, [*own, *values])
     rng.seed(plan.settings.get("seed", 0))
     system = row.system()(config)
     settings = from_json(

@@ -1,13 +1,16 @@
 """Official MaskGAN checkpoints (`label2face_512p/latest_net_G.pth` and its kin)."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Final
 
 import torch
 from torch import Tensor
 
-from pentimento.compat.official import KeyMap, State
+from pentimento.compat.official import KeyMap, State, read_pth
+from pentimento.errors import CheckpointError
+from pentimento.systems.generate.maskgan import Config, MaskGAN
 
 _ENCODERS = {"convs": "enc_style", "label_convs": "enc_label"}
 
@@ -96,3 +99,51 @@ def vae(levels: int = 7) -> KeyMap:
         return f"bn{n + 1 + (0 if encodes else levels)}.{found[4]}"
 
     return KeyMap("MaskGAN's mask VAE", official)
+
+
+def config_of(shapes: Mapping[str, Sequence[int]], size: int = 512) -> Config:
+    """Infer the configuration from the shapes of an official generator.
+
+    Args:
+        shapes: official key → shape.
+        size: of the pictures, which the shapes do not tell.
+
+    Raises:
+        CheckpointError: it is another network's state.
+    """
+    blocks = [
+        int(found[1])
+        for key in shapes
+        if (found := re.fullmatch(r"model\.(\d+)\.conv_block\.0\.conv\.weight", key))
+    ]
+    style = "enc_style.model_last.1.weight"
+    if not blocks or "model.1.weight" not in shapes or style not in shapes:
+        raise CheckpointError("this is not a checkpoint of MaskGAN's generator")
+    width, classes = shapes["model.1.weight"][:2]
+    return Config(
+        size=size,
+        width=width,
+        classes=classes,
+        downs=(min(blocks) - 4) // 3,
+        blocks=len(blocks),
+        style_width=shapes[style][1],
+    )
+
+
+def read_official(path: Path, size: int = 512) -> MaskGAN:
+    """Read `latest_net_G.pth`; the other networks, which nothing but training needs, are new.
+
+    Args:
+        path: the file.
+        size: of the pictures to work on, 512 for the official file.
+
+    Raises:
+        CheckpointError: the file is damaged or holds something else.
+    """
+    official = read_pth(path)
+    config = config_of({key: tuple(tensor.shape) for key, tensor in official.items()}, size)
+    system = MaskGAN(config)
+    network = system.networks["generator"]
+    keys = generator(config.downs, config.blocks)
+    network.load_state_dict(keys.from_official(official, network.state_dict()))
+    return system

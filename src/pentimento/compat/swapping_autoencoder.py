@@ -1,14 +1,17 @@
 """Official swapping-autoencoder checkpoints (`{N}k_checkpoint.pth`): four networks, flat keys."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Final
 
 import torch
 from torch import Tensor
 
-from pentimento.compat.official import KeyMap, State
+from pentimento.compat.official import KeyMap, State, read_pth
+from pentimento.errors import CheckpointError
 from pentimento.nn.stylegan import BILINEAR, Blur
+from pentimento.systems.generate.swapping_autoencoder import Config, SwappingAutoencoder
 
 _LAYER: Final = {"prefilter": "Blur", "filter": "Conv", "act": "Act"}
 
@@ -84,3 +87,57 @@ def whole(structure_downs: int = 4) -> KeyMap:
         return {"num_discriminator_iters": counter} | filters
 
     return KeyMap("the swapping autoencoder", official, unused)
+
+
+def config_of(shapes: Mapping[str, Sequence[int]]) -> Config:
+    """Infer the configuration from the shapes of a whole official checkpoint.
+
+    Raises:
+        CheckpointError: it is another network's state.
+    """
+
+    def count(pattern: str) -> int:
+        return sum(re.fullmatch(pattern, key) is not None for key in shapes)
+
+    def widths(pattern: str) -> tuple[int, ...]:
+        return tuple(
+            shape[0] for key, shape in shapes.items() if re.fullmatch(pattern, key) is not None
+        )
+
+    try:
+        size = 4 * 2 ** count(r"D\.stylegan2_D\.convs\.\d+\.skip\.Conv\.weight")
+        patch = 4 * 2 ** count(r"Dpatch\.convs\.\w+\.skip\.Blur\.kernel")
+        return Config(
+            size=size,
+            encoder_width=shapes["E.FromRGB.Conv.weight"][0],
+            structure=shapes["E.ToSpatialCode.1.Conv.weight"][0],
+            structure_downs=count(r"E\.DownToSpatialCode\.\w+\.skip\.Conv\.weight"),
+            texture=shapes["E.ToGlobalCode.0.weight"][0],
+            texture_downs=count(r"E\.DownToGlobalCode\.\w+\.Conv\.weight"),
+            head_widths=widths(r"G\.HeadResnetBlock\d+\.conv1\.activate\.bias"),
+            widths=widths(r"G\.UpsamplingResBlock\d+\.conv1\.activate\.bias"),
+            critic_base=shapes["D.stylegan2_D.convs.0.Conv.weight"][0] * size,
+            critic_max=shapes["D.stylegan2_D.final_conv.Conv.weight"][0],
+            patch=patch,
+            patch_width=shapes["Dpatch.convs.0.Conv.weight"][0],
+            patch_max=widths(r"Dpatch\.convs\.\d+\.Conv\.weight")[-1],
+            pair_width=shapes["Dpatch.pairlinear.0.weight"][0],
+        )
+    except (KeyError, ValueError) as error:
+        raise CheckpointError(
+            f"this is not a whole checkpoint of the swapping autoencoder ({error})"
+        ) from error
+
+
+def read_official(path: Path) -> SwappingAutoencoder:
+    """Read a whole checkpoint file, `{N}k_checkpoint.pth`.
+
+    Raises:
+        CheckpointError: the file is damaged or holds something else.
+    """
+    official = read_pth(path)
+    config = config_of({key: tuple(tensor.shape) for key, tensor in official.items()})
+    system = SwappingAutoencoder(config)
+    keys = whole(config.structure_downs)
+    system.networks.load_state_dict(keys.from_official(official, system.networks.state_dict()))
+    return system

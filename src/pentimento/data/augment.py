@@ -69,7 +69,7 @@ def move(sample: FaceSample, rng: Rng) -> FaceSample:
     shift = middle - linear @ middle + rng.normal(0, 0.05, 2) * size
     matrix = np.column_stack([linear, shift])
     framed = rng.random() < 0.3
-    frame = rng.choice([(0, 0, 0), (255, 255, 255), rng.integers(0, 256, 3)])
+    frame = ((0, 0, 0), (255, 255, 255), rng.integers(0, 256, 3))[rng.integers(3)]
     image = cv2.warpAffine(
         sample.image,
         matrix,

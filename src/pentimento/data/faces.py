@@ -41,6 +41,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from pentimento.errors import DataError
 from pentimento.labels import CELEBAMASK19, HELEN11, IGNORE, remap_table
 from pentimento.ops.align import crop_to_picture, ffhq_quad
+from pentimento.ops.warp import cut
 
 PICTURES: Final = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff")
 VALIDATION_SHARE: Final = 0.1
@@ -166,18 +167,9 @@ def aligned(
         size: side of the sample.
     """
     matrix = crop_to_picture(ffhq_quad(*points), size)
-    zoom = float(np.hypot(*matrix[:, 0]))
-    if zoom > 1:  # soften before shrinking, so that the crop does not alias
-        image = _u8(cv2.GaussianBlur(image, (0, 0), 0.4 * zoom))
+    crop = np.rint(cut(image, matrix, size))
     # OpenCV counts pixel centres from 0; the frame of `ops.align` has them at halves.
     matrix[:, 2] += matrix[:, :2].sum(1) / 2 - 0.5
-    crop = cv2.warpAffine(
-        image,
-        matrix,
-        (size, size),
-        flags=cv2.WARP_INVERSE_MAP | cv2.INTER_LINEAR,
-        borderMode=cv2.BORDER_REFLECT,
-    )
     truth = cv2.warpAffine(
         labels,
         matrix,

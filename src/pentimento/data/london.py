@@ -72,7 +72,7 @@ def london_faces(folder: Path) -> list[Face]:
             if xy is None and photo.with_suffix(".tem").exists():
                 xy = _read_tem(photo.with_suffix(".tem"))
             if xy is not None and mask.exists():
-                person = f"{name[:6]}-{stem.split('_')[0]}"
+                person = f"{name}-{stem.split('_')[0]}"
                 marks = tuple(map(tuple, xy))
                 faces.append(Face(person, partial(_read, photo, mask, marks, person)))
     if not faces:
@@ -147,7 +147,9 @@ def derive_labels(
         labels[crown & (from_skin < 9) & (apart > 12)] = _SKIN
     hair_colour = np.median(lab[crown & solid], axis=0) if (crown & solid).any() else skin_colour
     from_hair = _distance(lab, hair_colour)
-    above = solid & head & (y < points[list(_EARS), 1].max()) & (from_hair < 1.3 * from_skin)
+    above = solid & head & (y < points[list(_EARS), 1].max())
+    above &= from_hair < np.minimum(1.3 * from_skin, 50)
+    above = _touching(above, crown & solid)
     strand = solid & head & (from_hair < np.minimum(0.7 * from_skin, 22)) & (lab[..., 0] < 70)
     strand &= y < chin + 0.2 * face  # further down it may as well be a dark coat
     if not shaved:

@@ -9,14 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pentimento.data.faces import (
-    FaceSample,
-    files_by_stem,
+    PICTURES,
+    Faces,
     open_faces,
     read_rgb,
     resize_image,
     split_of,
 )
-from pentimento.engine.system import Dataset
 from pentimento.errors import DataError
 
 
@@ -60,27 +59,29 @@ class Folder:
         return PictureSample(resize_image(np.ascontiguousarray(square), self._size))
 
 
-def open_pictures(
-    spec: str, split: Literal["train", "val"], size: int
-) -> Dataset[PictureSample] | Dataset[FaceSample]:
-    """Open a folder of picture files, or the pictures of any face data.
+def open_pictures(spec: str, split: Literal["train", "val"], size: int) -> Folder | Faces:
+    """Open a folder of pictures, or the pictures of any face data.
 
     Args:
-        spec: a folder that holds picture files itself, or a specification of `data.faces`.
+        spec: `pictures:DIR`, all picture files below DIR, or a specification of `data.faces`.
         split: about a tenth of the files, chosen by the hash of their names, is for validation.
         size: side of the samples in pixels.
 
     Raises:
         DataError: nothing to read there for this split.
     """
-    folder = Path(spec).expanduser()
-    files = files_by_stem(folder) if folder.is_dir() else {}
-    if not files:
+    kind, _, name = spec.partition(":")
+    if kind != "pictures":
         return open_faces(spec, split, size)
-    kept = [path for stem, path in files.items() if split_of(stem) == split]
+    files = [p for p in sorted(Path(name).expanduser().rglob("*")) if p.suffix.lower() in PICTURES]
+    if not files:
+        raise DataError(
+            f"{name or 'an empty name'}: no picture files ({', '.join(PICTURES)}) there"
+        )
+    kept = [path for path in files if split_of(path.stem) == split]
     if not kept:
         raise DataError(
-            f"{folder}: none of its {len(files)} pictures falls into {split}; about a tenth is for "
+            f"{name}: none of its {len(files)} pictures falls into {split}; about a tenth is for "
             "validation, chosen by name, so add pictures"
         )
     return Folder(kept, size, varied=split == "train")

@@ -136,6 +136,7 @@ class Stream:
             for batch in count(start)
         )
         self.bad: dict[int, str] = dict(bad or {})
+        self._news: list[str] = []
         self._size = len(data)
         draws = _Draws(data, settings.seed, _TRAIN)
         self._batches = _batches(system, draws, places, settings.workers)
@@ -143,6 +144,8 @@ class Stream:
     def __next__(self) -> Any:
         """Return the next batch, on the CPU; DataError if more than 5 % of the data are bad."""
         batch, bad = next(self._batches)
+        fresh = bad.keys() - self.bad.keys()
+        self._news += [f"sample {index} is replaced: {bad[index]}" for index in sorted(fresh)]
         self.bad |= bad
         if batch is None or len(self.bad) > _MAX_BAD_SHARE * self._size:
             raise DataError(
@@ -150,6 +153,11 @@ class Stream:
                 f"{_MAX_BAD_SHARE:.0%} or too many in a row; {describe_bad(self.bad)}"
             )
         return batch
+
+    def news(self) -> list[str]:
+        """Return what to tell about samples that were found bad since the last call."""
+        news, self._news = self._news, []
+        return news
 
 
 class Validation:

@@ -114,8 +114,10 @@ def fit(
                 optimizers.begin(progress.step / settings.steps, last=last)
                 log.add(system.train_step(batch, optimizers))
                 progress.cursor += 1
+            optimizers.end()
             progress.step += 1
             progress.bad = stream.bad
+            log.say(*stream.news())
             averages.follow(progress.step)
 
             # ---- not finite: skipped, counted, and too many in a row go back to the last good
@@ -215,4 +217,11 @@ def _for_people(folder: Path) -> Iterator[None]:
         raise TrainingError(
             "out of memory. Give a smaller --batch-size with a larger --accumulate, "
             f"or --precision bf16 ({error})"
+        ) from error
+    except RuntimeError as error:
+        if not isinstance(error, torch.distributed.DistError) and "gloo" not in str(error):
+            raise
+        raise TrainingError(
+            "another process of this run has ended; its own message says why. When that is mended, "
+            f"continue with: pentimento train --resume {folder}"
         ) from error

@@ -6,11 +6,11 @@ import signal
 import threading
 from collections.abc import Iterator
 from types import FrameType
-from typing import Any, cast
+from typing import Any
 
 import torch
 from lightning_fabric import Fabric
-from torch import Tensor, nn
+from torch import nn
 
 from pentimento.engine.data import as_float32
 from pentimento.engine.settings import Settings
@@ -86,7 +86,8 @@ def any_rank(fabric: Fabric, here: bool) -> bool:
     if fabric.world_size == 1:
         return here
     flag = torch.tensor(float(here), device=fabric.device)
-    return bool(cast(Tensor, fabric.all_reduce(flag, reduce_op="sum")) > 0)
+    torch.distributed.all_reduce(flag)
+    return bool(flag > 0)
 
 
 def gather(fabric: Fabric, data: bytes) -> list[bytes]:

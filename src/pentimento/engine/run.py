@@ -265,7 +265,7 @@ def describe(
         "format": 1,
         "system": catalog.name_of(type(system)),
         "config": to_json(system.config),
-        "settings": to_json(settings),
+        "settings": to_json(settings) | {"devices": processes},  # also where torchrun said so
         "about": dict(about),
         "samples": len(train),
         "processes": processes,

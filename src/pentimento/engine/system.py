@@ -6,8 +6,9 @@ accumulation, optimizers, schedules, averages, distribution, checkpoints) is the
 reached through one call, `update(name, terms)`.
 
 Beside its class, a system's module holds three names that the command line and the tests use:
-`Config` (a frozen pydantic dataclass), `PRESETS` (`{"tiny": tiny, "compact": compact, …}`,
-functions without arguments that return a `Config`) and `open_data(spec, split, config)`.
+`Config` (a frozen pydantic dataclass with at least `steps` and `batch_size`), `PRESETS`
+(`{"tiny": tiny, "compact": compact, …}`, functions without arguments that return a `Config`) and
+`open_data(spec, split, config)`.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -32,9 +33,9 @@ class Update(Protocol):
     def __call__(self, name: str, terms: Terms) -> None:
         """Sum the terms, back-propagate and step the optimizer called `name`.
 
-        Gradients of networks outside the group are discarded. Under gradient accumulation the step
-        happens at the last of the accumulated batches; with non-finite terms or gradients it is
-        skipped and counted.
+        Gradients are computed for the group's own parameters only; other networks need neither
+        freezing nor clearing. Under gradient accumulation the step happens at the last of the
+        accumulated batches; with non-finite terms or gradients it is skipped and counted.
         """
 
 

@@ -55,7 +55,7 @@ class Optimizers:
         self.skipped: list[str] = []
 
     def begin(self, done: float, *, last: bool) -> None:
-        """Prepare for one batch at share `done` of the run, the `last` of its accumulation?"""
+        """Prepare for a batch at share `done` of the run; is it the `last` of its step?"""
         self._last, self.skipped = last, []
         for name, adam in self._adams.items():
             adam.param_groups[0]["lr"] = self._specs[name].lr * self._specs[name].schedule(done)
@@ -68,9 +68,16 @@ class Optimizers:
         loss = torch.stack([term.float() for term in terms.values()]).sum() / self._accumulate
         self._fabric.backward(loss, inputs=parameters)
         self._losses[name] = self._losses.get(name, torch.zeros_like(loss)) + loss.detach()
-        if not self._last:
-            return
-        total = self._losses.pop(name)
+        if self._last:
+            self._step(name)
+
+    def end(self) -> None:
+        """Step what was called on earlier batches of the accumulation, but not on the last."""
+        for name in list(self._losses):
+            self._step(name)
+
+    def _step(self, name: str) -> None:
+        parameters, total = self._parameters[name], self._losses.pop(name)
         if self._fabric.world_size > 1:
             total = self._average(parameters, total)
         gradients = [p.grad for p in parameters if p.grad is not None]
@@ -94,7 +101,8 @@ class Optimizers:
         used = torch.tensor([float(p.grad is not None) for p in parameters], device=loss.device)
         pieces = [torch.zeros_like(p) if p.grad is None else p.grad for p in parameters]
         flat = torch.cat([loss.reshape(1), used, *(piece.reshape(-1) for piece in pieces)])
-        flat = self._fabric.all_reduce(flat, reduce_op="mean")  # type: ignore[assignment]  # tensor in, tensor out
+        torch.distributed.all_reduce(flat)  # Fabric's own would wait at a barrier each time
+        flat /= self._fabric.world_size
         sizes = [1, len(pieces), *(piece.numel() for piece in pieces)]
         loss, used, *averaged = torch.split(flat, sizes)
         for parameter, share, gradient in zip(parameters, used.tolist(), averaged, strict=True):

@@ -8,10 +8,10 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Final
 
-import safetensors.torch
 import torch
 import torch.nn.functional as F
 from safetensors import SafetensorError
+from safetensors.torch import load as load_tensors
 from torch import Tensor, nn
 
 from pentimento.errors import CheckpointError
@@ -62,7 +62,7 @@ def load_vgg19(file: Path) -> tuple[VGG19, str]:
     """
     try:
         data = file.read_bytes()
-        state = safetensors.torch.load(data)
+        state = load_tensors(data)
     except (OSError, SafetensorError) as error:
         raise CheckpointError(
             f"{file}: no readable safetensors file of VGG-19 ({error})"

@@ -378,6 +378,45 @@ PartCodes = dict[str, dict[str, Tensor]]
 """Part → name → tensor (B, …). Codes of one kind mix and permute tensor by tensor."""
 
 
+def draw(codes: PartCodes) -> PartCodes:
+    """Draw codes from their distributions, z = μ + σ ε; those that have none stay as they are."""
+    out: PartCodes = {}
+    for part, code in codes.items():
+        out[part] = dict(code)
+        if "log_variance" in code:
+            spread = torch.exp(0.5 * code["log_variance"])
+            out[part]["mean"] = code["code"]
+            out[part]["code"] = code["code"] + spread * torch.randn_like(spread)
+    return out
+
+
+def divergence(codes: PartCodes) -> Tensor:
+    """Return the KL divergence of drawn codes from N(0, 1), per face, summed over the parts."""
+    terms = [
+        (c["mean"].square() + c["log_variance"].exp() - 1 - c["log_variance"]).sum(1).mean()
+        for c in codes.values()
+    ]
+    return 0.5 * torch.stack(terms).sum()
+
+
+def permute(codes: PartCodes) -> PartCodes:
+    """Give every face of the batch, part by part, the code of a random one of its faces."""
+    out: PartCodes = {}
+    for part, code in codes.items():
+        some = next(iter(code.values()))
+        order = torch.randperm(len(some), device=some.device)
+        out[part] = {name: value[order] for name, value in code.items()}
+    return out
+
+
+def roll(codes: PartCodes) -> PartCodes:
+    """Give every face of the batch the next one's codes."""
+    return {
+        part: {name: value.roll(-1, 0) for name, value in code.items()}
+        for part, code in codes.items()
+    }
+
+
 def one_hot(labels: Tensor, classes: int) -> Tensor:
     """(B, S, S) labels below K → (B, K, S, S) float."""
     return F.one_hot(labels, classes).movedim(-1, 1).float()
@@ -423,3 +462,12 @@ class Vectors:
         onehot = one_hot(layout.labels, len(self.names))
         placed = canvas(features, layout)
         return nets["generator"](onehot, placed, picture, layout.outside * known)
+
+
+def official_init(module: nn.Module) -> None:
+    """Convolutions N(0, 0.02), gains of batch norms N(1, 0.02), as the official code draws them."""
+    if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
+        nn.init.normal_(module.weight, 0.0, 0.02)
+    elif isinstance(module, nn.BatchNorm2d):
+        nn.init.normal_(module.weight, 1.0, 0.02)
+        nn.init.zeros_(module.bias)

@@ -30,6 +30,11 @@ def unit(code: Tensor) -> Tensor:
     return code * torch.rsqrt(code.square().sum(1, keepdim=True) + 1e-8)
 
 
+def smallest_side(downs: int, texture_downs: int = 2) -> int:
+    """Return the smallest side of a picture that the encoder's valid convolutions can take."""
+    return (2 ** (texture_downs + 1) - 1) * 2**downs
+
+
 class Encoder(nn.Module):
     """A picture → its structure and its texture.
 

@@ -25,26 +25,31 @@ class Texture:
         part: whose code it belongs to.
         classes: what it covers.
         shape: (height, width) of its frame, or None: the whole picture, in place.
+        colour: RGB in [0, 1] of the texture of a face that does not show it: what opens in a mouth
+            that was shut must begin as something.
         around: classes whose common box is the frame; `classes` where empty.
     """
 
     part: str
     classes: tuple[str, ...]
-    shape: tuple[int, int] | None = None
+    shape: tuple[int, int] | None
+    colour: tuple[float, float, float]
     around: tuple[str, ...] = ()
 
 
 _MOUTH: Final = ("mouth", "u_lip", "l_lip")
+_SKIN: Final = (0.75, 0.58, 0.50)
+_BROW: Final = (0.35, 0.26, 0.22)
 TEXTURES: Final = {
-    "right_eye": Texture("right_eye", ("r_eye",), (32, 64)),
-    "left_eye": Texture("left_eye", ("l_eye",), (32, 64)),
-    "skin": Texture("skin", ("skin", "l_ear", "r_ear")),
-    "nose": Texture("skin", ("nose",), (96, 64)),
-    "right_brow": Texture("skin", ("r_brow",), (32, 64)),
-    "left_brow": Texture("skin", ("l_brow",), (32, 64)),
-    "hair": Texture("hair", ("hair",)),
-    "lips": Texture("mouth", ("u_lip", "l_lip"), (64, 128), _MOUTH),
-    "teeth": Texture("mouth", ("mouth",), (64, 128), _MOUTH),
+    "right_eye": Texture("right_eye", ("r_eye",), (32, 64), (0.45, 0.38, 0.36)),
+    "left_eye": Texture("left_eye", ("l_eye",), (32, 64), (0.45, 0.38, 0.36)),
+    "skin": Texture("skin", ("skin", "l_ear", "r_ear"), None, _SKIN),
+    "nose": Texture("skin", ("nose",), (96, 64), _SKIN),
+    "right_brow": Texture("skin", ("r_brow",), (32, 64), _BROW),
+    "left_brow": Texture("skin", ("l_brow",), (32, 64), _BROW),
+    "hair": Texture("hair", ("hair",), None, (0.24, 0.18, 0.15)),
+    "lips": Texture("mouth", ("u_lip", "l_lip"), (64, 128), (0.68, 0.40, 0.38), _MOUTH),
+    "teeth": Texture("mouth", ("mouth",), (64, 128), (0.35, 0.18, 0.17), _MOUTH),
 }
 """Neck, clothes, hats, glasses and jewellery have no texture: they are the picture's."""
 
@@ -52,9 +57,10 @@ _FEATURES: Final = (("r_eye",), ("l_eye",), ("r_brow",), ("l_brow",), ("nose",),
 
 
 class Block(nn.Module):
-    """Pre-activation residual block that starts as the identity; no normalisation.
+    """Pre-activation residual block that starts as the identity.
 
-    Without statistics a pixel's colour does not depend on the rest of the batch or of the picture.
+    Features are normalised pixel by pixel over the channels (Karras et al. 2018): training is as
+    stable as with statistics, and no pixel depends on the rest of the batch or of the picture.
     """
 
     def __init__(self, channels: int) -> None:
@@ -66,7 +72,8 @@ class Block(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, h, w) → the same."""
-        return x + self.conv2(_act(self.conv1(_act(x))))
+        scale = torch.rsqrt(x.square().mean(1, keepdim=True) + 1e-4)
+        return x + self.conv2(_act(self.conv1(_act(x * scale))))
 
 
 def _act(x: Tensor) -> Tensor:
@@ -115,7 +122,7 @@ class Painter(nn.Module):
         x4 = self.merge4(x4 + F.pixel_shuffle(self.up4(_act(x8)), 2))
         x2 = F.pixel_shuffle(self.up2(_act(x4)), 2)
         x2 = _act(self.tail1(_act(torch.cat([x2, F.pixel_unshuffle(canvas, 2)], 1))))
-        return canvas[:, :3] + F.pixel_shuffle(self.tail2(x2), 2)
+        return canvas[:, :3] + F.pixel_shuffle(self.tail2(x2), 2).tanh()
 
 
 class Textures:
@@ -152,7 +159,7 @@ class Textures:
             if texture.shape is not None:
                 h, w = (n * self.size // 256 for n in texture.shape)
                 seen = take(seen, box, (h, w))
-            codes[texture.part][name] = _spread(seen)
+            codes[texture.part][name] = _spread(seen, texture.colour)
         codes["skin"]["anchors"] = self._anchors(labels)
         return codes
 
@@ -209,12 +216,12 @@ class Textures:
             canvas = canvas + mask * (code if texture.shape is None else put(code, box, side))
             outside = outside - mask
         known = known * outside
-        canvas = canvas + outside * _spread(torch.cat([picture * known, known], 1))
+        canvas = canvas + outside * _spread(torch.cat([picture * known, known], 1), (0.5, 0.5, 0.5))
         return nets["generator"](canvas, one_hot(labels, len(self.names)))
 
 
-def _spread(seen: Tensor) -> Tensor:
-    """Fill the holes of a masked picture (B, 4, h, w) = colour × mask, mask.
+def _spread(seen: Tensor, absent: tuple[float, float, float]) -> Tensor:
+    """Fill the holes of a masked picture (B, 4, h, w) = colour × mask, mask; or be `absent`.
 
     Pixels at the mask's rim are mixtures with what lies beyond it: they stay where they are, but
     next to nothing of them spreads.
@@ -222,5 +229,6 @@ def _spread(seen: Tensor) -> Tensor:
     mask = seen[:, 3:]
     colour = seen[:, :3] / mask.clamp(min=1e-3)
     inner = 1 - F.max_pool2d(1 - mask, 3, 1, 1)
-    filled, _ = fill_holes(colour, 0.02 * mask + 0.98 * inner)
+    filled, present = fill_holes(colour, 0.02 * mask + 0.98 * inner)
+    filled = torch.where(present, filled, 2 * seen.new_tensor(absent)[:, None, None] - 1)
     return torch.cat([mask * colour + (1 - mask) * filled, mask], 1)

@@ -4,6 +4,8 @@ Alphabet: S side in pixels, C channels. Pictures are (S, S, C) float32 in 0..255
 otherwise; masks are (S, S) bool; weights are (S, S) float32 in [0, 1].
 """
 
+from typing import Any
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +16,7 @@ Mask = NDArray[np.bool_]
 _CROSS = np.array([[0, 0.25, 0], [0.25, 0, 0.25], [0, 0.25, 0]], np.float32)
 
 
-def _wide(weight: Float, image: Float) -> Float:
+def _wide(weight: NDArray[Any], image: NDArray[Any]) -> NDArray[Any]:
     """Return the weight with as many trailing axes as the image."""
     return weight[..., None] if image.ndim == 3 else weight
 
@@ -33,7 +35,6 @@ def push_pull(image: Float, known: Mask) -> Float:
     filled = colour / _wide(np.maximum(w, 1e-6), image)
     for colour, w in reversed(levels[:-1]):
         up = cv2.resize(filled, w.shape[::-1], interpolation=cv2.INTER_LINEAR)
-        up = up.reshape(image.shape[:0] + w.shape + image.shape[2:])
         filled = colour + _wide(1 - w, image) * up
     return np.asarray(filled, np.float32)
 
@@ -47,7 +48,7 @@ def membrane(values: Float, known: Mask, rounds: int = 60) -> Float:
     fixed = _wide(known.astype(np.float32), values)
     for _ in range(rounds):
         mean = cv2.filter2D(surface, -1, _CROSS, borderType=cv2.BORDER_REPLICATE)
-        surface = fixed * values + (1 - fixed) * mean.reshape(values.shape)
+        surface = np.asarray(fixed * values + (1 - fixed) * mean, np.float32)
     return np.asarray(surface, np.float32)
 
 
@@ -61,12 +62,24 @@ def clone(base: Float, patch: Float, inside: Mask) -> Float:
     return np.where(inside[..., None], patch + shift, base)
 
 
+def smooth(image: Float, sigma: float) -> Float:
+    """Return a Gaussian mean; wide ones are computed at a resolution that they do not outgrow."""
+    step = int(sigma / 1.5)
+    if step < 2:
+        return np.asarray(cv2.GaussianBlur(image, (0, 0), sigma), np.float32)
+    height, width = image.shape[:2]
+    size = (-(-width // step), -(-height // step))
+    small = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
+    small = cv2.GaussianBlur(small, (0, 0), sigma / step)
+    return np.asarray(cv2.resize(small, (width, height)), np.float32)
+
+
 def low_pass(image: Float, within: Mask, sigma: float) -> Float:
     """Return the Gaussian mean of the pixels `within`, everywhere; unknown far away is 0."""
     weight = within.astype(np.float32)
-    total = cv2.GaussianBlur(image * _wide(weight, image), (0, 0), sigma)
-    share = cv2.GaussianBlur(weight, (0, 0), sigma)
-    return np.asarray(total / _wide(np.maximum(share, 1e-4), image), np.float32)
+    total = smooth(image * _wide(weight, image), sigma)
+    share = np.maximum(smooth(weight, sigma), np.float32(1e-4))
+    return np.asarray(total / _wide(share, image), np.float32)
 
 
 def nearest(known: Mask) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
@@ -91,9 +104,9 @@ def extend(image: Float, known: Mask, sigma: float) -> Float:
         return image
     if not known.any():
         raise ValueError("nothing is known: there is no texture to continue")
-    tone = push_pull(low_pass(image, known, sigma), known)
-    tone = cv2.GaussianBlur(tone, (0, 0), sigma)
-    detail = image - low_pass(image, known, sigma)
+    coarse = low_pass(image, known, sigma)
+    tone = smooth(push_pull(coarse, known), sigma)
+    detail = image - coarse
     height, width = known.shape
     rows, columns = nearest(known)
     y = np.clip(2 * rows - np.arange(height)[:, None], 0, height - 1)
@@ -102,6 +115,16 @@ def extend(image: Float, known: Mask, sigma: float) -> Float:
     y, x = np.where(lost, rows, y), np.where(lost, columns, x)
     mirrored = np.where(lost[..., None], 0.0, detail[y, x])
     return np.where(known[..., None], image, tone + mirrored).astype(np.float32)
+
+
+def box_around(mask: Mask, margin: int) -> tuple[slice, slice]:
+    """Return rows and columns of the smallest box around the mask, widened by `margin` pixels."""
+    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
+    height, width = mask.shape
+    return (
+        slice(max(0, int(rows[0]) - margin), min(height, int(rows[-1]) + 1 + margin)),
+        slice(max(0, int(columns[0]) - margin), min(width, int(columns[-1]) + 1 + margin)),
+    )
 
 
 def to_lab(rgb: Float) -> Float:
@@ -125,17 +148,26 @@ def _moments(lab: Float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
 def colour_transfer(rgb: Float, own: Mask, reference: Float) -> Float:
     """Return the picture with the colours of `own` pixels moved onto those of `reference`.
 
-    The linear Monge-Kantorovich map between two Gaussians in Lab (Pitié & Kokaram 2007), its
-    stretch held within 0.55..1.8 so that noise is not blown up.
+    Quantiles of lightness, then the linear Monge-Kantorovich map between two Gaussians in Lab
+    (Pitié & Kokaram 2007), its stretch held within 0.55..1.8 so that noise is not blown up.
 
     Args:
         rgb: (S, S, 3) the picture; the map is applied to all of it.
         own: the pixels whose colours are matched.
         reference: (N, 3) sRGB pixels with the wanted colours.
     """
-    lab = to_lab(rgb)
+    lab, goal = to_lab(rgb), to_lab(reference[:, None])[:, 0]
+    # Lightness first, quantile to quantile: highlights of dark hair become highlights of fair hair.
+    steps = np.linspace(0.02, 0.98, 13)
+    have, want = np.quantile(lab[own][:, 0], steps), np.quantile(goal[:, 0], steps)
+    have = np.r_[0, np.maximum.accumulate(have) + np.arange(1, len(steps) + 1) * 1e-3, 101]
+    want = np.r_[0, want, 100]
+    rise = np.diff(have) * np.clip(np.diff(want) / np.diff(have), 0.3, 2.5)  # no noise blown up
+    middle = len(have) // 2
+    curve = np.concatenate([[0.0], np.cumsum(rise)])
+    lab[..., 0] = np.interp(lab[..., 0], have, curve - curve[middle] + want[middle])
     mean, cov = _moments(lab[own])
-    goal_mean, goal_cov = _moments(to_lab(reference[:, None])[:, 0])
+    goal_mean, goal_cov = _moments(goal)
     values, vectors = np.linalg.eigh(cov)
     root = (vectors * np.sqrt(values)) @ vectors.T
     inverse = (vectors / np.sqrt(values)) @ vectors.T
@@ -154,13 +186,13 @@ def grain_level(image: Float, within: Mask) -> float:
     """
     grey = image.mean(2) if image.ndim == 3 else image
     high = grey - cv2.GaussianBlur(grey, (0, 0), 1.0)
-    local = np.sqrt(cv2.blur(high * high, (7, 7)))[within]
+    local = np.sqrt(np.maximum(cv2.blur(high * high, (7, 7)), 0))[within]
     return float(np.quantile(local, 0.25)) if local.size else 0.0
 
 
 def grain(shape: tuple[int, int], level: float, seed: int) -> Float:
     """Return (H, W) float32 of film-like grain whose `grain_level` is `level`."""
     noise = np.random.default_rng(seed).standard_normal(shape, np.float32)
-    noise = cv2.GaussianBlur(noise, (0, 0), 0.6)
-    measured = float(np.std(noise - cv2.GaussianBlur(noise, (0, 0), 1.0)))
-    return np.asarray(noise * (level / max(measured, 1e-6)), np.float32)
+    soft = cv2.GaussianBlur(noise, (0, 0), 0.6)
+    measured = float(np.std(soft - cv2.GaussianBlur(soft, (0, 0), 1.0)))
+    return np.asarray(soft * (level / max(measured, 1e-6)), np.float32)

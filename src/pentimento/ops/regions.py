@@ -17,10 +17,14 @@ Mask = NDArray[np.bool_]
 
 
 def signed_distance(mask: Mask) -> Float:
-    """Return (S, S) distances to the mask's border in pixels, positive inside."""
+    """Return (S, S) distances to the mask's border in pixels, positive inside.
+
+    A mask without a border is as far from it as the map is long.
+    """
+    limit = float(sum(mask.shape))
     inside = cv2.distanceTransform(mask.astype(np.uint8), cv2.DIST_L2, 5)
     outside = cv2.distanceTransform((~mask).astype(np.uint8), cv2.DIST_L2, 5)
-    return np.asarray(inside - outside, np.float32)
+    return np.asarray(np.minimum(inside, limit) - np.minimum(outside, limit), np.float32)
 
 
 def grow(mask: Mask, radius: float) -> Mask:
@@ -55,7 +59,9 @@ def upsample(probabilities: Float, size: int) -> Labels:
 
 def one_hot(labels: Labels, classes: int, sigma: float = 0.0) -> Float:
     """Return (K, S, S) float32 memberships, blurred by `sigma` pixels."""
-    planes = (labels[None] == np.arange(classes, dtype=np.uint8)[:, None, None]).astype(np.float32)
+    planes: Float = (labels[None] == np.arange(classes, dtype=np.uint8)[:, None, None]).astype(
+        np.float32
+    )
     if sigma > 0:
         for plane in planes:
             if plane.any():
@@ -89,7 +95,7 @@ def register(source: Sequence[Mask], target: Sequence[Mask], support: Float, siz
 
         def shrink(distance: Float, level: int = level, scale: float = scale) -> Float:
             small = cv2.resize(distance, (level, level), interpolation=cv2.INTER_AREA)
-            return np.clip(small * np.float32(scale), -1, 1)
+            return np.asarray(np.clip(small * np.float32(scale), -1, 1), np.float32)
 
         have, want = [shrink(d) for d in from_d], [shrink(d) for d in to_d]
         free = cv2.resize(support, (level, level), interpolation=cv2.INTER_AREA)[..., None]
@@ -112,6 +118,6 @@ def register(source: Sequence[Mask], target: Sequence[Mask], support: Float, siz
             step = push / steep[..., None]
             length = np.linalg.norm(step, axis=2, keepdims=True)
             step *= np.minimum(1.0, 2.0 / np.maximum(length, 1e-6))
-            field = cv2.GaussianBlur(field + cv2.GaussianBlur(step, (0, 0), 1.5), (0, 0), 0.8)
-            field *= free
+            moved_on = field + cv2.GaussianBlur(step, (0, 0), 1.5)
+            field = np.asarray(cv2.GaussianBlur(moved_on, (0, 0), 0.8) * free, np.float32)
     return resize_field(field, size)

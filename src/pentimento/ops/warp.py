@@ -57,11 +57,12 @@ def bounds(matrix: Matrix, size: int, height: int, width: int) -> tuple[int, int
     return max(0, int(left)), max(0, int(top)), min(width, int(right)), min(height, int(bottom))
 
 
-def cut(image: NDArray[Any], matrix: Matrix, size: int) -> Float:
+def cut(image: NDArray[Any], matrix: Matrix, size: int, outside: float | None = None) -> Float:
     """Return the crop (S, S, C) float32 of a picture (H, W, C), without aliasing.
 
     Pictures larger than the crop are averaged down over exact areas first; what lies outside the
-    picture repeats its border. Values keep the picture's range (cubic overshoot is clipped to it).
+    picture repeats its border, or is `outside`. Values keep the picture's range (cubic overshoot is
+    clipped to it).
     """
     height, width = image.shape[:2]
     factor = max(1.0, scale_of(matrix))
@@ -86,9 +87,13 @@ def cut(image: NDArray[Any], matrix: Matrix, size: int) -> Float:
         _to_corners(inner),
         (size, size),
         flags=cv2.INTER_CUBIC | cv2.WARP_INVERSE_MAP,
-        borderMode=cv2.BORDER_REPLICATE,
+        borderMode=cv2.BORDER_REPLICATE if outside is None else cv2.BORDER_CONSTANT,
+        borderValue=(outside or 0.0,) * 4,
     )
-    crop = np.clip(crop, part.min(), part.max())
+    low, high = float(part.min()), float(part.max())
+    if outside is not None:
+        low, high = min(low, outside), max(high, outside)
+    crop = np.clip(crop, low, high)
     return np.asarray(crop.reshape(size, size, *image.shape[2:]), np.float32)
 
 
@@ -102,7 +107,8 @@ def put(crop: Float, matrix: Matrix, box: tuple[int, int, int, int], linear: boo
     left, top, right, bottom = box
     factor = 1 / scale_of(matrix)
     if factor > 1.25:  # the crop is finer than the picture: filter, then sample
-        crop = cv2.GaussianBlur(crop, (0, 0), 0.45 * math.sqrt(factor**2 - 1))
+        sigma = 0.45 * math.sqrt(factor**2 - 1)
+        crop = np.asarray(cv2.GaussianBlur(crop, (0, 0), sigma), np.float32)
     shift = np.array([[1.0, 0.0, -left], [0.0, 1.0, -top], [0.0, 0.0, 1.0]])
     there = (shift @ np.vstack([matrix, [0.0, 0.0, 1.0]]))[:2]
     return np.asarray(

@@ -15,11 +15,31 @@ from typing import Final
 import cv2
 import numpy as np
 
-from pentimento.ops.blend import clone, colour_transfer, extend, low_pass, nearest, to_lab
+from pentimento.ops.blend import (
+    box_around,
+    clone,
+    colour_transfer,
+    extend,
+    low_pass,
+    nearest,
+    push_pull,
+    to_lab,
+)
 from pentimento.ops.regions import Labels, Mask, grow, register
 from pentimento.ops.warp import Float, flow_warp
-from pentimento.session.scene import FACE, FEATURES, SETTING, VALUE, Donor, Scene
+from pentimento.session.scene import (
+    FACE,
+    FEATURES,
+    HALO,
+    PAINTED,
+    SETTING,
+    VALUE,
+    Donor,
+    Scene,
+    vacated,
+)
 
+_DARK: Final = 16.0  # of 255, added before logarithms: shadows are not worth much
 _FIELD_SIDE: Final = 192  # px: registration works no finer than this
 _TYPICAL: Final = {
     "background": (128, 128, 128), "skin": (200, 150, 130), "nose": (200, 148, 128),
@@ -47,15 +67,17 @@ class Painted:
 
 @dataclass(frozen=True)
 class Tone:
-    """A generator's opinion of the low frequencies, in the frame of the crop.
+    """A generator's opinion, in the frame (`session.repaint`).
 
     Attributes:
-        before: (S, S, 3) its reconstruction of the source.
+        before: (S, S, 3) its picture of the source.
         after: (S, S, 3) its picture of the edit.
+        known: (S, S) where it has one: the face's square.
     """
 
     before: Float
     after: Float
+    known: Mask
 
 
 def paint(scene: Scene, tone: Tone | None = None) -> Painted:
@@ -65,7 +87,8 @@ def paint(scene: Scene, tone: Tone | None = None) -> Painted:
         return Painted(scene.image, np.ones(scene.labels.shape, np.float32))
     part = scene.within((rows, columns))
     if tone is not None:
-        tone = Tone(tone.before[rows, columns], tone.after[rows, columns])
+        window = (rows, columns)
+        tone = Tone(tone.before[window], tone.after[window], tone.known[window])
     new, moved = _Canvas(part, tone).painted()
     image = scene.image.copy()
     weight = part.weight[..., None]
@@ -106,6 +129,8 @@ class _Canvas:
         # A hair's edge is matted over what lies beneath, so what lies beneath must be known there.
         self.hair = scene.target == VALUE["hair"]
         self.beneath = _without(scene.target, VALUE["hair"]) if self.hair.any() else scene.target
+        # Skin beside hair that was taken away still carries its shade and single strands.
+        self.halo = grow(vacated(scene.labels, scene.target), HALO * self.unit)
 
     def painted(self) -> tuple[Float, Float]:
         """Return the new window (S, S, 3) and how much of it was replaced (S, S)."""
@@ -134,7 +159,7 @@ class _Canvas:
             domain = grow(own | theirs, 5 * self.unit) & np.isin(scene.labels, FACE)
             others = [v for v in FEATURES if v not in values]
             domain &= ~(np.isin(labels, others) & ~theirs)
-            image = clone(image, donor.image, domain)
+            image = _relit(clone(_light(image), _light(donor.image), domain))
             labels[own] = VALUE["skin"]
             labels[theirs] = donor.labels[theirs]
             self.moved |= domain
@@ -175,11 +200,12 @@ class _Canvas:
         soft = cv2.GaussianBlur(self.hair.astype(np.float32), (0, 0), 1.1 * self.unit)
         donor = self.scene.swaps.get(VALUE["hair"])
         if donor is None:
-            return soft
+            return np.asarray(soft, np.float32)
         guide = donor.image.mean(2) / np.float32(255)
         fine = guided(guide, self.hair.astype(np.float32), max(2, round(4 * self.unit)), 2e-3)
         as_shot = grow((donor.labels == VALUE["hair"]) ^ self.hair, 6 * self.unit)
-        return np.where(as_shot, soft, np.clip(1.15 * fine - 0.075, 0, 1)).astype(np.float32)
+        sharp = np.clip(1.15 * fine - 0.075, 0, 1)
+        return np.asarray(np.where(as_shot, soft, sharp), np.float32)
 
     def _face(self, image: Float, labels: Labels) -> Float:
         """Return the layer of the face: skin and features, carried to their new places."""
@@ -198,10 +224,16 @@ class _Canvas:
             self.moved |= (np.hypot(field[..., 0], field[..., 1]) > 0.2) & near
         for value in FACE:
             want = (self.beneath == value) & near
-            missing = want & (here != value)
+            have = here == value
+            # Between parts of the face a contour that is missed by a little is not worth a patch.
+            near_enough = grow(have, 2 * self.unit) & np.isin(here, FACE)
+            if value == VALUE["skin"]:
+                have &= ~self.halo
+                near_enough &= ~self.halo
+            missing = want & ~have & ~near_enough
             if not missing.any():
                 continue
-            filled = self._extended(value, image, here == value)
+            filled = self._extended(value, image, have, missing)
             soft = cv2.GaussianBlur(missing.astype(np.float32), (0, 0), 0.8 * self.unit)
             soft = np.maximum(soft, missing)[..., None]
             image = image + soft * (filled - image)
@@ -214,7 +246,8 @@ class _Canvas:
         have = (donor.labels if donor else labels) == value
         want = self.hair if value == VALUE["hair"] else scene.target == value
         content = self._toned(donor, value) if donor else image
-        if value not in SETTING:
+        # What is only cut short or covered stays as it is; what must reach further is stretched.
+        if value not in SETTING and (want & ~have & (scene.weight > 0)).sum() > 30 * self.unit**2:
             field = self._field([have], [want])
             if field is not None:
                 content = flow_warp(content, field)
@@ -223,7 +256,8 @@ class _Canvas:
                 self.moved |= want & (length > 0.2) & (scene.weight > 0)
         if donor:
             self.moved |= want
-        return self._extended(value, content, have)
+        near = grow(want, 6 * self.unit) & (scene.weight > 0)
+        return self._extended(value, content, have, near)
 
     def _toned(self, donor: Donor, value: int) -> Float:
         """Return the donor's picture in the light of the scene, judged by the two skins."""
@@ -240,25 +274,44 @@ class _Canvas:
         gain = np.clip(light[0] / max(light[1], 1.0), 0.75, 1.3)
         return np.asarray(np.clip(donor.image * gain, 0, 255), np.float32)
 
-    def _extended(self, value: int, image: Float, known: Mask) -> Float:
-        """Return the class continued over the frame, free of the halo of what it borders on."""
+    def _extended(self, value: int, image: Float, known: Mask, need: Mask) -> Float:
+        """Return the class continued to where it is needed, free of its neighbours' halo."""
         rim = 2.0 if value in SETTING else 1.0
         sure = cv2.erode(known.astype(np.uint8), _disc(rim * self.unit), borderValue=1) > 0
         sure = sure if sure.sum() >= 0.2 * known.sum() else known
         new = (self.scene.target == value) & (self.scene.weight > 0) & ~known
         if sure.sum() < 12:
+            if self.tone is not None and value in PAINTED:
+                return push_pull(self._trusted(value, self.tone), self.tone.known)
             colour = np.array(_TYPICAL[list(VALUE)[value]], np.float32)
             filled = np.broadcast_to(colour, image.shape).astype(np.float32)
+        elif (need & ~sure).any():
+            box = box_around(need, int(24 * self.unit))
+            box = box if sure[box].sum() > 12 else (slice(None), slice(None))
+            filled = image.copy()
+            filled[box] = extend(image[box], sure[box], 3 * self.unit)
         else:
-            filled = extend(image, sure, 3 * self.unit)
-        return self._told(filled, new) if self.tone is not None and new.any() else filled
+            filled = image
+        if self.tone is not None and value in PAINTED and new.any():
+            return self._told(value, filled, new, self.tone)
+        return filled
 
-    def _told(self, filled: Float, new: Mask) -> Float:
+    def _trusted(self, value: int, tone: Tone) -> Float:
+        """Return the generator's picture of the edit, freed of the error it makes on the class."""
+        scene = self.scene
+        seen = tone.known & (scene.labels == value)
+        if seen.sum() < 12:
+            seen = tone.known & np.isin(scene.labels, PAINTED)
+        error = (scene.image - tone.before)[seen].mean(0) if seen.any() else np.zeros(3)
+        return np.asarray(np.clip(tone.after + error, 0, 255), np.float32)
+
+    def _told(self, value: int, filled: Float, new: Mask, tone: Tone) -> Float:
         """Return the content with the generator's low frequencies where it is new."""
-        assert self.tone is not None
         sigma = 4 * self.unit
-        wide = grow(new, 2 * self.unit)
-        wanted = low_pass(self.tone.after, wide, sigma)
+        wide = grow(new, 2 * self.unit) & tone.known
+        if not wide.any():
+            return filled
+        wanted = low_pass(self._trusted(value, tone), wide, sigma)
         shift = np.where(wide[..., None], wanted - low_pass(filled, wide, sigma), 0)
         return np.asarray(filled + shift, np.float32)
 
@@ -266,14 +319,25 @@ class _Canvas:
         """Return the field that carries the shapes to where they are wanted, None if they rest."""
         weight = self.scene.weight
         pairs = [(a, b) for a, b in zip(have, want, strict=True) if a.any() and b.any()]
-        differs = any(((a ^ b) & (weight > 0)).any() for a, b in pairs)
-        if not differs:
+        differs = [float(((a ^ b) & (weight > 0)).sum()) for a, b in pairs]
+        if max(differs, default=0.0) < 8 * self.unit**2:  # a few pixels of 256: no movement
             return None
         side = weight.shape[0]
         small = min(side, _FIELD_SIDE)
         shrunk = [[_shrunk(mask, small) for mask in masks] for masks in zip(*pairs, strict=True)]
         support = cv2.resize(weight, (small, small), interpolation=cv2.INTER_AREA)
         return register(shrunk[0], shrunk[1], np.asarray(support), side)
+
+    def _shading(self, inside: Mask, tone: Tone) -> Float:
+        """Return how the generator's change of a region's look varies over the region.
+
+        Its mean is left out: what the region's colours shall be is seen in the reference itself.
+        """
+        seen = inside & tone.known
+        if not seen.any():
+            return np.zeros_like(tone.after)
+        change = low_pass(tone.after - tone.before, seen, 4 * self.unit)
+        return push_pull(change - change[seen].mean(0), seen)
 
     def _restyled(self, image: Float) -> Float:
         """Return the picture with the looks that were asked for."""
@@ -282,10 +346,22 @@ class _Canvas:
             inside = np.isin(self.scene.target, style.classes)
             if inside.sum() < 12 or len(style.pixels) < 12:
                 continue
-            soft = cv2.GaussianBlur(inside.astype(np.float32), (0, 0), 1.2 * self.unit)
-            new = colour_transfer(image, inside, style.pixels)
-            image = image + (style.amount * soft)[..., None] * (new - image)
+            soft = cv2.GaussianBlur(inside.astype(np.float32), (0, 0), 1.2 * self.unit)[..., None]
+            change = style.amount * (colour_transfer(image, inside, style.pixels) - image)
+            if self.tone is not None and set(style.classes) & set(PAINTED):
+                change = change + self._shading(inside, self.tone)
+            image = image + soft * change
         return np.asarray(image, np.float32)
+
+
+def _light(image: Float) -> Float:
+    """Return a picture whose differences are ratios of light: lips stay redder than any skin."""
+    return np.log(np.maximum(image, 0) + np.float32(_DARK))
+
+
+def _relit(light: Float) -> Float:
+    """Undo `_light`."""
+    return np.asarray(np.clip(np.exp(light) - _DARK, 0, 255), np.float32)
 
 
 def guided(guide: Float, mask: Float, radius: int, eps: float) -> Float:
@@ -298,7 +374,7 @@ def guided(guide: Float, mask: Float, radius: int, eps: float) -> Float:
     m_guide, m_mask = mean(guide), mean(mask)
     slope = (mean(guide * mask) - m_guide * m_mask) / (mean(guide * guide) - m_guide**2 + eps)
     offset = m_mask - slope * m_guide
-    return np.clip(mean(slope) * guide + mean(offset), 0, 1)
+    return np.asarray(np.clip(mean(slope) * guide + mean(offset), 0, 1), np.float32)
 
 
 def _without(labels: Labels, value: int) -> Labels:

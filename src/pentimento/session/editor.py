@@ -11,29 +11,30 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final, Literal, get_args
+from typing import Any, Final, Literal, get_args
 
 import numpy as np
+from numpy.typing import NDArray
 
 from pentimento.errors import PentimentoError
 from pentimento.files.compose import composite, to_rgb8
 from pentimento.files.masks import open_mask, save_mask
 from pentimento.files.pictures import open_picture, save_picture
+from pentimento.labels import IGNORE, REGIONS
 from pentimento.ops.blend import grain, grain_level
-from pentimento.ops.regions import Labels
+from pentimento.ops.regions import Labels, grow
 from pentimento.ops.warp import Float, bounds, put
-from pentimento.session import repaint
 from pentimento.session.baseline import Painted, paint, paste
-from pentimento.session.document import Document, Reshape, Restyle, Swap
-from pentimento.session.faces import Parser, Where
-from pentimento.session.repaint import Portrait
+from pentimento.session.document import Command, Document, Reshape, Restyle, Swap
+from pentimento.session.faces import LARGEST, Parser, Where
+from pentimento.session.repaint import Portrait, Repainter
 from pentimento.session.scene import Donor, Scene, SceneBuilder, fitted
 from pentimento.session.view import View, place, see
 from pentimento.structures import LabelMap, Picture
 
 PainterName = Literal["generator", "baseline", "paste"]
-_SIDES: Final = (256, 1024)
-"""Smallest and largest side, in pixels, of the crop that is painted in."""
+_SIDES: Final = (320, 1280)
+"""Smallest and largest side, in pixels, of the frame that is painted in."""
 
 
 @dataclass
@@ -73,8 +74,8 @@ class Assets:
         return name
 
 
-def _digest(array: np.ndarray) -> str:  # type: ignore[type-arg]  # any pixels
-    return hashlib.sha256(np.ascontiguousarray(array)).hexdigest()[:16]
+def _digest(array: NDArray[Any]) -> str:
+    return hashlib.sha256(np.ascontiguousarray(array).data).hexdigest()[:16]
 
 
 @dataclass(frozen=True)
@@ -100,6 +101,20 @@ class Result:
     document: Document
     painter: PainterName
     side: float
+
+    @property
+    def painted(self) -> int:
+        """Number of pixels that may differ from the source."""
+        return int(np.count_nonzero(self.weight))
+
+    @property
+    def box(self) -> tuple[int, int, int, int] | None:
+        """(left, top, right, bottom) around those pixels, None if there are none."""
+        rows = np.flatnonzero(self.weight.any(axis=1))
+        columns = np.flatnonzero(self.weight.any(axis=0))
+        if not len(rows):
+            return None
+        return int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1
 
     def save(self, path: str | Path) -> None:
         """Save the picture; bytes outside the edit survive where the format allows it.
@@ -129,9 +144,9 @@ class Editor:
         self.portrait = portrait
         self.assets = Assets()
         self._views: dict[tuple[str, Where], View] = {}
-        self._codes = repaint.Cache()
+        self._repainter = Repainter(portrait) if portrait is not None else None
 
-    def view(self, name: str, where: Where = Where()) -> View:
+    def view(self, name: str, where: Where = LARGEST) -> View:
         """Return the parsed face of a picture, computing it on first use.
 
         Raises:
@@ -191,9 +206,9 @@ class Editor:
                 elif isinstance(command, Restyle):
                     self.view(command.reference, command.where)
         with stage("plan"):
-            side = int(np.clip(8 * round(view.face.side / 8), *_SIDES))
+            side = int(np.clip(8 * round(view.zoom * view.face.side / 8), *_SIDES))
             scene = self._scene(document, view, side, notices)
-        if painter == "generator" and self.portrait is None:
+        if painter == "generator" and self._repainter is None:
             painter = "baseline"
             notices.append(
                 "no portrait weights are bundled yet: painted by the non-parametric baseline. "
@@ -203,60 +218,54 @@ class Editor:
             painted = self._paint(document, scene, view, painter)
         with stage("compose"):
             picture, weight = _composed(painted, scene, view)
-            mask = _edited_mask(scene, view)
+            mask = _edited_mask(scene, view, self._photo_masks(document, view))
         return Result(
             picture, mask, weight, timings, tuple(notices), document, painter, view.face.side
         )
 
     def _scene(self, document: Document, view: View, side: int, notices: list[str]) -> Scene:
         labels = view.labels(side)
-        builder = SceneBuilder(view.crop(side), labels)
+        builder = SceneBuilder(view.crop(side), labels, side / view.zoom / 256)
         donors: dict[tuple[str, Where], Donor] = {}
 
         def donor(name: str, where: Where) -> Donor:
             key = (name, where)
             if key not in donors:
                 other = self.view(name, where)
-                donors[key] = fitted(
-                    other.crop(side), other.labels(side), labels, other.picture.name
-                )
+                image, parts = other.fitting(side, view.zoom)
+                donors[key] = fitted(image, parts, labels, other.picture.name)
             return donors[key]
 
-        for command in document.commands:
+        for command in sorted(document.commands, key=_rank):
             if isinstance(command, Swap):
                 builder.swap(command.region, donor(command.other, command.where))
             elif isinstance(command, Restyle):
                 found = donor(command.reference, command.where)
                 builder.restyle(command.region, found, command.amount)
-        for command in document.commands:
-            if isinstance(command, Reshape):
+            else:
                 wanted, changed, outside = view.edited(
                     self.assets.mask(command.mask), command.mask, side
                 )
                 if outside:
                     notices.append(
                         f"{outside} changed pixels of {command.mask} lie outside the face's "
-                        "square and were left alone"
+                        "frame and were left alone"
                     )
                 builder.reshape(wanted, changed)
         return builder.build()
 
+    def _photo_masks(self, document: Document, view: View) -> list[Labels]:
+        """Return the masks of the document that have the photo's own size."""
+        masks = [self.assets.mask(c.mask) for c in document.commands if isinstance(c, Reshape)]
+        labels = [mask.remap(view.label_map.labels).values for mask in masks]
+        return [values for values in labels if values.shape == view.rgb.shape[:2]]
+
     def _paint(self, document: Document, scene: Scene, view: View, painter: PainterName) -> Painted:
         if painter == "paste":
             return paste(scene)
-        if painter == "baseline" or self.portrait is None or not scene.core.any():
+        if painter == "baseline" or self._repainter is None or not scene.core.any():
             return paint(scene)
-        donors = {
-            (command.other if isinstance(command, Swap) else command.reference, command.where): (
-                self.view(
-                    command.other if isinstance(command, Swap) else command.reference,
-                    command.where,
-                )
-            )
-            for command in document.commands
-            if not isinstance(command, Reshape)
-        }
-        return repaint.paint(scene, view, document, donors, self.portrait, self._codes)
+        return self._repainter.paint(scene, view, document, self._views)
 
 
 def _composed(painted: Painted, scene: Scene, view: View) -> tuple[Picture, Float]:
@@ -269,8 +278,7 @@ def _composed(painted: Painted, scene: Scene, view: View) -> tuple[Picture, Floa
         return view.picture, weight
     window = (slice(top, bottom), slice(left, right))
     replaced = np.clip(
-        1
-        - put(painted.keep, view.face.matrix(scene.side), (left, top, right, bottom), linear=True),
+        1 - put(painted.keep, view.matrix(scene.side), (left, top, right, bottom), linear=True),
         0,
         1,
     )
@@ -291,22 +299,33 @@ def _composed(painted: Painted, scene: Scene, view: View) -> tuple[Picture, Floa
     return picture, weight
 
 
-def _edited_mask(scene: Scene, view: View) -> LabelMap:
-    """Return the photo-sized label map after the edit."""
+def _rank(command: Command) -> tuple[int, int]:
+    """Return the order in which commands are laid on: it does not depend on the order given."""
+    if isinstance(command, Reshape):
+        return 2, 0
+    return int(isinstance(command, Restyle)), list(REGIONS).index(command.region)
+
+
+def _edited_mask(scene: Scene, view: View, given: list[Labels]) -> LabelMap:
+    """Return the photo-sized label map after the edit; `given` masks keep their own pixels."""
     changed = scene.target != scene.labels
     if not changed.any():
         return view.label_map
     values: Labels = view.label_map.values.copy()
     height, width = values.shape
-    matrix = view.face.matrix(scene.side)
+    matrix = view.matrix(scene.side)
     box = bounds(matrix, scene.side, height, width)
     left, top, right, bottom = box
-    best = put((~changed).astype(np.float32), matrix, box, linear=True)
+    # A little more than what changed: the photo's own parse and the frame's differ by a pixel.
+    near = grow(changed, 3 * scene.unit)
+    best = put((~near).astype(np.float32), matrix, box, linear=True)
     part = values[top:bottom, left:right]
-    for value in np.unique(scene.target[changed]):
-        cover = put(
-            (changed & (scene.target == value)).astype(np.float32), matrix, box, linear=True
-        )
+    for value in np.unique(scene.target[near]):
+        cover = put((near & (scene.target == value)).astype(np.float32), matrix, box, linear=True)
         wins = cover > best
         best[wins], part[wins] = cover[wins], value
+    for mask in given:
+        asked = (mask != view.label_map.values) & (mask != IGNORE)
+        asked[:top] = asked[bottom:] = asked[:, :left] = asked[:, right:] = False
+        values[asked] = mask[asked]
     return LabelMap(values)

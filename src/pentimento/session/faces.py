@@ -197,7 +197,7 @@ def _landmarks(probabilities: NDArray[np.float32]) -> tuple[Points, float] | Non
         return np.isin(labels, CELEBAMASK19.values(*names))
 
     def centre(mask: NDArray[np.bool_]) -> Points | None:
-        y, x = np.nonzero(mask)
+        y, x = np.nonzero(_largest(mask))
         return np.array([x.mean() + 0.5, y.mean() + 0.5]) if len(x) > 4e-4 * area else None
 
     left, right = centre(where("r_eye")), centre(where("l_eye"))
@@ -207,7 +207,7 @@ def _landmarks(probabilities: NDArray[np.float32]) -> tuple[Points, float] | Non
         columns = np.arange(size)[None, :]
         left = left if left is not None else centre(glasses & (columns < middle))
         right = right if right is not None else centre(glasses & (columns >= middle))
-    lips = where("mouth", "u_lip", "l_lip")
+    lips = _largest(where("mouth", "u_lip", "l_lip"))
     lip_y, lip_x = np.nonzero(lips)
     if left is None or right is None or len(lip_x) < 1e-3 * area:
         return None
@@ -229,6 +229,14 @@ def _landmarks(probabilities: NDArray[np.float32]) -> tuple[Points, float] | Non
         and score > 0.55
     )
     return (np.stack([left, right, mouth]), score) if plausible else None
+
+
+def _largest(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Return the largest connected piece of a mask."""
+    _, pieces, stats, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8))
+    if len(stats) < 2:
+        return mask
+    return np.asarray(pieces == 1 + int(stats[1:, cv2.CC_STAT_AREA].argmax()))
 
 
 def settle(rgb: NDArray[np.uint8], parser: Parser, quad: Points) -> Face | None:

@@ -3,11 +3,7 @@
 from pathlib import Path
 from typing import Any, Final
 
-import numpy as np
-from numpy.typing import NDArray
-
 from pentimento.errors import CheckpointError
-from pentimento.ops.warp import Float
 
 _BUNDLED: Final = Path(__file__).resolve().parent.parent / "weights"
 
@@ -18,26 +14,13 @@ def bundled(system: str) -> Path | None:
     return folder if (folder / "config.json").is_file() else None
 
 
-class FaceParser:
-    """A trained `face_parsing` system as `session.faces.Parser`."""
-
-    def __init__(self, system: Any) -> None:
-        """Take a loaded system."""
-        self._system = system
-        self.size = int(system.config.size)
-
-    def probabilities(self, image: NDArray[np.uint8]) -> Float:
-        """Return (19, S, S) class probabilities of an aligned crop (S, S, 3)."""
-        return np.asarray(self._system.probabilities(image), np.float32)
-
-
-def load_parser(folder: str | Path | None = None) -> FaceParser:
+def load_parser(folder: str | Path | None = None) -> Any:
     """Load a face parser: from a model or run folder, or the bundled one.
 
     Raises:
         CheckpointError: the folder holds another kind of model, or no weights are bundled.
     """
-    return FaceParser(_load("face_parsing", folder, "--parser"))
+    return _load("face_parsing", folder, "--parser")
 
 
 def load_portrait(folder: str | Path | None = None) -> Any:

@@ -13,7 +13,7 @@ import numpy as np
 
 from pentimento.errors import FaceError
 from pentimento.labels import CELEBAMASK19, REGIONS
-from pentimento.ops.regions import Labels, Mask, falloff, grow
+from pentimento.ops.regions import Labels, Mask, falloff, grow, signed_distance
 from pentimento.ops.warp import Float
 
 VALUE: Final = {name: value for value, name in enumerate(CELEBAMASK19.classes)}
@@ -25,8 +25,15 @@ LIPS: Final = tuple(VALUE[n] for n in ("mouth", "u_lip", "l_lip"))
 SETTING: Final = tuple(VALUE[n] for n in ("background", "skin", "neck"))
 """Classes that other things lie on: they are uncovered and filled, never moved about."""
 
+PAINTED: Final = (*FACE, VALUE["hair"])
+"""Classes that a portrait generator paints; everything else it copies from the picture."""
+
 BAND: Final = 0.03
-"""Width of the blend band as a share of the aligned crop's side (8 pixels of 256)."""
+"""Width of the blend band as a share of the FFHQ square's side (8 pixels of 256)."""
+
+
+HALO: Final = 3.0
+"""Units around removed hair in which skin and background still carry its shade."""
 
 
 @dataclass(frozen=True)
@@ -79,7 +86,7 @@ class Scene:
         styles: class → donor of its look alone.
         core: (S, S) where something is asked for.
         weight: (S, S) 1 on the core, 0 beyond the blend band.
-        unit: one 256th of the aligned crop in pixels: the length that radii are given in.
+        unit: one 256th of the face's FFHQ square, in pixels: what radii are given in.
     """
 
     image: Float
@@ -152,7 +159,7 @@ def fitted(image: Float, labels: Labels, own: Labels, name: str) -> Donor:
 
 
 def _proportions(labels: Labels) -> tuple[float, float, float, float] | None:
-    """Return the face's middle x, its width at the cheeks, the eye line's y and its height below."""
+    """Return the face's middle x, its cheek width, the eye line's y and the height below it."""
     eyes = np.nonzero(np.isin(labels, (VALUE["l_eye"], VALUE["r_eye"], VALUE["eye_g"])))[0]
     lips = np.nonzero(np.isin(labels, LIPS))[0]
     face = np.isin(labels, (*FACE, VALUE["eye_g"]))
@@ -186,8 +193,9 @@ class _Draft:
 class SceneBuilder:
     """Lays commands on a source crop: swaps first, then reshapes, whatever order they come in."""
 
-    def __init__(self, image: Float, labels: Labels) -> None:
-        """Start from a source crop (S, S, 3) and its labels (S, S)."""
+    def __init__(self, image: Float, labels: Labels, unit: float) -> None:
+        """Start from a source crop (S, S, 3), its labels (S, S) and its unit (see `Scene`)."""
+        self._unit = unit
         self._draft = _Draft(image, labels, labels.copy(), touched=np.zeros(labels.shape, np.bool_))
 
     def swap(self, region: str, donor: Donor) -> None:
@@ -263,13 +271,14 @@ class SceneBuilder:
     def build(self) -> Scene:
         """Return the finished scene."""
         draft = self._draft
-        unit = draft.labels.shape[0] / 256
+        unit = self._unit
         changed = draft.target != draft.labels
         core = changed | draft.touched
         core |= _interior(draft.labels, draft.target, changed, unit)
+        core |= grow(vacated(draft.labels, draft.target), HALO * unit)
         styled = np.isin(draft.target, [v for v, s in draft.styles.items() if s.amount > 0])
         core |= styled
-        weight = falloff(core, BAND * draft.labels.shape[0]) * _frame(draft.labels.shape[0])
+        weight = falloff(core, BAND * 256 * unit) * _frame(draft.labels.shape[0])
         return Scene(
             draft.image,
             draft.labels,
@@ -280,6 +289,12 @@ class SceneBuilder:
             weight,
             unit,
         )
+
+
+def vacated(labels: Labels, target: Labels) -> Mask:
+    """Return where something that lay in front of face and setting was taken away."""
+    front = ("hair", "hat", "eye_g")
+    return np.asarray(np.isin(labels, [VALUE[name] for name in front]) & (labels != target))
 
 
 def _parts(classes: tuple[int, ...]) -> list[tuple[int, ...]]:
@@ -328,7 +343,7 @@ def _interior(labels: Labels, target: Labels, changed: Mask, unit: float) -> Mas
     concerned = set(np.unique(labels[changed])) | set(np.unique(target[changed]))
     for value in concerned - set(SETTING):
         edge = changed & ((labels == value) | (target == value))
-        depth = float(cv2.distanceTransform(edge.astype(np.uint8), cv2.DIST_L2, 5).max())
+        depth = min(float(signed_distance(edge).max()), float(len(edge)))
         reach = grow(edge, 2.5 * depth + 4 * unit)
         inside |= reach & (labels == value) & (target == value)
     return inside
@@ -337,6 +352,6 @@ def _interior(labels: Labels, target: Labels, changed: Mask, unit: float) -> Mas
 def _frame(side: int) -> Float:
     """Return 1 inside the crop, falling to 0 at its border, which is no border of the photo."""
     distance = np.minimum(np.arange(side), np.arange(side)[::-1]).astype(np.float32)
-    ramp = np.clip(distance / (0.04 * side), 0, 1)
+    ramp = np.clip(distance / (0.08 * side), 0, 1)
     ramp = ramp * ramp * (3 - 2 * ramp)
     return np.asarray(np.minimum(ramp[:, None], ramp[None, :]), np.float32)

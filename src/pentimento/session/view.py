@@ -1,23 +1,37 @@
-"""One face of one picture, seen once: its frame, its parse, its crops and its photo-sized mask."""
+"""One face of one picture, seen once: its frame, its parse, its crops and its photo-sized mask.
+
+A face is found and parsed in the FFHQ square, which cuts hair and shoulders off. Edits work in a
+larger square around it, the *frame*: its rim is parsed once more from further away, and only what
+continues the inner parse is believed there.
+"""
 
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
-from typing import Any
+from typing import Any, Final
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from pentimento.errors import MaskError
 from pentimento.labels import CELEBAMASK19, IGNORE
-from pentimento.ops.regions import Labels, upsample
+from pentimento.ops.align import Points, crop_to_picture
+from pentimento.ops.regions import Labels, falloff, upsample
 from pentimento.ops.warp import Float, bounds, cut, put
 from pentimento.session.faces import Face, Parser, Where, choose_face
 from pentimento.structures import LabelMap, Picture
 
-_SURE = 0.2  # a class that nowhere reaches this probability wins nowhere that matters
+ZOOM: Final = 1.4
+"""Side of the frame over the side of the FFHQ square."""
+_SURE: Final = 0.2  # a class that nowhere reaches this probability wins nowhere that matters
+_FRONT: Final = CELEBAMASK19.values(
+    "nose", "eye_g", "l_eye", "r_eye", "l_brow", "r_brow", "mouth", "u_lip", "l_lip"
+)
+_CAP: Final = 0.3  # of the hair's area
+_SPECK: Final = 1.2e-3  # of the frame: smaller pieces of large classes are mistakes
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class View:
     """A picture with one parsed face; immutable, and everything derived is computed once.
 
@@ -25,38 +39,65 @@ class View:
         picture: the picture as opened.
         rgb: (H, W, 3) uint8, its pixels as a model sees them.
         face: the face that is meant.
-        probabilities: (19, s, s) float32 class probabilities in the face's aligned crop.
+        zoom: side of the frame over the side of the face's square.
+        probabilities: (19, s, s) float32 class probabilities in the frame.
     """
 
     picture: Picture
     rgb: NDArray[np.uint8]
     face: Face
+    zoom: float
     probabilities: Float
 
-    def __hash__(self) -> int:
-        """Views are compared by identity; arrays have no cheap hash."""
-        return id(self)
+    def matrix(self, side: int) -> Points:
+        """Return the (2, 3) map from `side`-pixel frame coordinates to picture pixels."""
+        return crop_to_picture(zoomed(self.face.quad, self.zoom), side)
 
-    def __eq__(self, other: object) -> bool:
-        """Return whether this is the very same view."""
-        return self is other
-
-    @lru_cache(maxsize=4)  # noqa: B019 - views are few and short-lived; sides are two or three
+    @lru_cache(maxsize=2)  # noqa: B019 - a view keeps one or two crops and dies with its editor
     def crop(self, side: int) -> Float:
-        """Return the aligned crop (side, side, 3), 0..255."""
-        return cut(self.rgb, self.face.matrix(side), side)
+        """Return the frame (side, side, 3), 0..255."""
+        return cut(self.rgb, self.matrix(side), side)
 
-    @lru_cache(maxsize=4)  # noqa: B019
+    @lru_cache(maxsize=2)  # noqa: B019
     def labels(self, side: int) -> Labels:
-        """Return the label map of the aligned crop (side, side)."""
+        """Return the label map of the frame (side, side)."""
         return upsample(self.probabilities, side)
+
+    def fitting(self, side: int, zoom: float) -> tuple[Float, Labels]:
+        """Return crop and labels in a frame of another zoom; background where none was parsed."""
+        if zoom == self.zoom:
+            return self.crop(side), self.labels(side)
+        image = cut(self.rgb, crop_to_picture(zoomed(self.face.quad, zoom), side), side)
+        own = self.labels(round(side * self.zoom / zoom))
+        labels = np.zeros((side, side), np.uint8)
+        there, here = (max(0, (a - b) // 2) for a, b in ((side, len(own)), (len(own), side)))
+        span = min(side, len(own))
+        labels[there : there + span, there : there + span] = own[
+            here : here + span, here : here + span
+        ]
+        return image, labels
+
+    @property
+    def aligned_size(self) -> int:
+        """Side of the aligned face that was parsed, in the parser's pixels."""
+        return round(len(self.probabilities[0]) / self.zoom)
+
+    def aligned_crop(self, size: int) -> NDArray[np.uint8]:
+        """Return the FFHQ square (size, size, 3), as models are trained on it."""
+        return np.rint(cut(self.rgb, self.face.matrix(size), size)).astype(np.uint8)
+
+    def aligned_labels(self, size: int) -> Labels:
+        """Return the label map of the FFHQ square (size, size)."""
+        side = round(size * self.zoom)
+        start = (side - size) // 2
+        return self.labels(side)[start : start + size, start : start + size]
 
     @cached_property
     def label_map(self) -> LabelMap:
-        """The parse in the photo's own size; background beyond the face's square."""
+        """The parse in the photo's own size; background beyond the frame."""
         height, width = self.rgb.shape[:2]
         small = self.probabilities.shape[-1]
-        matrix = self.face.matrix(small)
+        matrix = self.matrix(small)
         box = bounds(matrix, small, height, width)
         left, top, right, bottom = box
         values = np.zeros((height, width), np.uint8)
@@ -72,24 +113,24 @@ class View:
         return LabelMap(values)
 
     def edited(self, mask: LabelMap, name: str, side: int) -> tuple[Labels, NDArray[np.bool_], int]:
-        """Read an edited mask in the frame of the aligned crop.
+        """Read an edited mask in the frame.
 
         Args:
-            mask: of the photo's size, or of the size of the aligned crop that was parsed.
+            mask: of the photo's size, or of the size of the aligned face that was parsed.
             name: what errors call the mask.
-            side: side of the crop to answer in.
+            side: side of the frame to answer in.
 
         Returns:
             The mask's labels (side, side); where they differ from the parse (side, side); and how
-            many changed pixels of a photo-sized mask lie beyond the face's square.
+            many changed pixels of a photo-sized mask lie beyond the frame.
 
         Raises:
             MaskError: the mask has another size.
         """
         height, width = self.rgb.shape[:2]
-        small = self.probabilities.shape[-1]
+        small = self.aligned_size
         wanted = mask.remap(CELEBAMASK19).values
-        matrix = self.face.matrix(side)
+        matrix = self.matrix(side)
         if wanted.shape == (height, width):
             changed = (wanted != self.label_map.values) & (wanted != IGNORE)
             outside = int(changed.sum())
@@ -103,9 +144,12 @@ class View:
                 outside,
             )
         if wanted.shape == (small, small):
-            changed = (wanted != self.labels(small)) & (wanted != IGNORE)
-            scale = np.array([[small / side, 0, 0], [0, small / side, 0]])
-            return _sample(wanted, scale, side), _share(changed, scale, side), 0
+            changed = (wanted != self.aligned_labels(small)) & (wanted != IGNORE)
+            scale = small * self.zoom / side
+            inset = small * (1 - self.zoom) / 2
+            there = np.array([[scale, 0, inset], [0, scale, inset]])
+            within = cut(np.full((small, small), 255, np.uint8), there, side, outside=0) > 127
+            return _sample(wanted, there, side), _share(changed, there, side) & within, 0
         raise MaskError(
             f"{name} is {wanted.shape[1]}x{wanted.shape[0]} pixels; a mask of {self.picture.name} "
             f"is {width}x{height} (the photo) or {small}x{small} (its aligned face). "
@@ -131,6 +175,12 @@ def _share(mask: NDArray[np.bool_], matrix: NDArray[Any], side: int) -> NDArray[
     return np.asarray(cut(mask.astype(np.uint8) * 255, matrix, side) >= 127.5)
 
 
+def zoomed(quad: Points, factor: float) -> Points:
+    """Return a square enlarged about its centre."""
+    centre = quad.mean(0)
+    return np.asarray(centre + factor * (quad - centre))
+
+
 def see(picture: Picture, rgb: NDArray[np.uint8], parser: Parser, where: Where) -> View:
     """Find and parse one face of a picture.
 
@@ -138,9 +188,67 @@ def see(picture: Picture, rgb: NDArray[np.uint8], parser: Parser, where: Where) 
         FaceError: no such face.
     """
     face = choose_face(rgb, parser, where, picture.name)
-    size = parser.size
-    crop = np.rint(cut(rgb, face.matrix(size), size)).astype(np.uint8)
-    return View(picture, rgb, face, parser.probabilities(crop))
+    inner = _parsed(rgb, face.quad, parser)
+    if where.aligned:
+        return View(picture, rgb, face, 1.0, tidied(inner, 1.0))
+    small = parser.size
+    side = small + 2 * round(small * (ZOOM - 1) / 2)  # whole pixels around the inner square
+    quad = zoomed(face.quad, side / small)
+    joined = _joined(inner, _parsed(rgb, quad, parser), side)
+    inside = cut(np.ones(rgb.shape[:2], np.uint8), crop_to_picture(quad, side), side, outside=0)
+    joined[1:] *= inside > 0.5  # beyond the picture there is nothing to be seen
+    joined[0][inside <= 0.5] = 1
+    return View(picture, rgb, face, side / small, tidied(joined, side / small))
+
+
+def _parsed(rgb: NDArray[np.uint8], quad: Points, parser: Parser) -> Float:
+    crop = cut(rgb, crop_to_picture(quad, parser.size), parser.size)
+    return parser.probabilities(np.rint(crop).astype(np.uint8))
+
+
+def _joined(inner: Float, outer: Float, side: int) -> Float:
+    """Return probabilities of the frame: the inner parse, and around it the one from afar."""
+    small = inner.shape[-1]
+    start = (side - small) // 2
+    window = slice(start, start + small)
+    middle = np.zeros((side, side), np.bool_)
+    rim = max(2, small // 16)
+    middle[start + rim : start + small - rim, start + rim : start + small - rim] = True
+    share = falloff(middle, rim)
+    joined = np.stack([cv2.resize(plane, (side, side)) for plane in outer])
+    joined[list(_FRONT)] = 0  # no second face in the rim
+    joined *= 1 - share
+    joined[:, window, window] += share[window, window] * inner
+    return np.asarray(joined, np.float32)
+
+
+def tidied(probabilities: Float, zoom: float) -> Float:
+    """Return the probabilities without specks of large classes and strays unconnected to the face.
+
+    A piece of background, skin, neck, clothes, hair or hat that is tiny, or that nowhere reaches
+    into the face's square, loses its class; the next probable one takes its place.
+    """
+    result = probabilities.copy()
+    side = result.shape[-1]
+    labels = result.argmax(0)
+    hat, hair = CELEBAMASK19.values("hat", "hair")
+    if (labels == hat).sum() < _CAP * (labels == hair).sum():  # no hat is that small
+        result[hair] += result[hat]
+        result[hat] = 0
+    middle = np.zeros((side, side), np.bool_)
+    rim = round(side * (1 - 1 / zoom) / 2)
+    middle[rim : side - rim, rim : side - rim] = True
+    labels = result.argmax(0)
+    for value in CELEBAMASK19.values("background", "skin", "neck", "cloth", "hair", "hat"):
+        mask = (labels == value).astype(np.uint8)
+        count, pieces, stats, _ = cv2.connectedComponentsWithStats(mask)
+        reached = np.zeros(count, np.bool_)
+        reached[np.unique(pieces[middle])] = True
+        small = stats[:, cv2.CC_STAT_AREA] < _SPECK * side * side
+        lost = small | (~reached if value else small)
+        lost[0] = False
+        result[value][lost[pieces]] = 0
+    return result
 
 
 def place(
@@ -167,7 +275,7 @@ def place(
     ys, xs = np.nonzero(weight)
     if not len(xs):
         return np.zeros((0, 0, 3), np.float32), np.zeros((0, 0), np.float32), (0, 0, 0, 0)
-    matrix = view.face.matrix(side)
+    matrix = view.matrix(side)
     corners = np.array(
         [[x, y, 1.0] for x in (xs.min(), xs.max() + 1) for y in (ys.min(), ys.max() + 1)]
     )

@@ -11,10 +11,10 @@ To add one, in the file of its system:
 Nothing may be taken from the committed files' sizes or salt: infer the constructor's arguments from
 `fixture.shapes` (official key → shape), `fixture.constructor` (`fixture.number("ndf")`) and the
 inputs. The harness does the rest, per run: fill under the official keys, load, set the mode, call
-`call(run)` (under `no_grad` where there is a module), compare every record. It takes these records
-by itself unless the call
-returns them: `pre_tanh`/`pre_sigmoid` (input of the last nn.Tanh/nn.Sigmoid that ran), `@path`
-(output of the submodule at that path), `after/key` (the state after the call).
+`call(run)` (under `no_grad` where there is a module), compare every record. These records it takes
+by itself unless the call returns them: `pre_tanh` and `pre_sigmoid` (input of the last nn.Tanh or
+nn.Sigmoid that ran), `@path` (output of the submodule at that path), `after/key` (the state after
+the call).
 """
 
 from collections.abc import Callable

@@ -8,7 +8,6 @@ from pentimento.compat import maskgan as compat
 from pentimento.nn.critic import MultiscaleCritic
 from pentimento.systems.generate.maskgan import (
     Blender,
-    Config,
     DenseMapping,
     MaskDecoder,
     MaskEncoder,
@@ -17,14 +16,7 @@ from pentimento.systems.generate.maskgan import (
 
 
 def _generator(fixture: Fixture) -> Counterpart:
-    width, classes = fixture.shapes["model.1.weight"][:2]
-    config = Config(
-        width=width,
-        classes=classes,
-        downs=int(fixture.number("n_downsampling")),
-        blocks=int(fixture.number("n_blocks")),
-        style_width=fixture.shapes["enc_style.model_last.1.weight"][1],
-    )
+    config = compat.config_of(fixture.shapes)
     net = DenseMapping(config)
 
     def call(run: Run) -> dict[str, Tensor]:

@@ -3,12 +3,14 @@
 from collections.abc import Iterator
 from dataclasses import replace
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from parity.counterparts import Build, Counterpart, keyed
 from parity.fixture import Fixture, Run, State
 from pentimento.compat import swapping_autoencoder as compat
+from pentimento.nn.stylegan import Noise
 from pentimento.ops.patches import random_patches
 from pentimento.systems.generate import swapping_autoencoder as system
 
@@ -48,9 +50,14 @@ def _encoder(fixture: Fixture) -> Counterpart:
 
 def _generator(fixture: Fixture) -> Counterpart:
     net = _networks(fixture)[1]["generator"]
+    names = [
+        "noise:" + compat.GENERATOR.official(path)
+        for path, part in net.named_modules()
+        if isinstance(part, Noise)
+    ]
 
     def call(run: Run) -> dict[str, Tensor]:
-        noises = [noise for name, noise in run.inputs.items() if name.startswith("noise:")]
+        noises = [run.inputs[name] for name in names]
         structure, texture = run.inputs["sp"], run.inputs["gl"]
         if run.name.endswith("spatialstyle"):
             structure, texture = structure[:1], run.inputs["glmap"]
@@ -74,8 +81,8 @@ def _critic(fixture: Fixture) -> Counterpart:
         return {
             "y": y,
             "features": features,
-            "loss_real": F.softplus(-y)[:, 0],
-            "loss_fake": F.softplus(y)[:, 0],
+            "loss_real": torch.stack([system.pay_real(score) for score in y]),
+            "loss_fake": torch.stack([system.pay_fake(score) for score in y]),
         }
 
     return keyed(compat.CRITIC, net, call)
@@ -98,7 +105,8 @@ def _patch_critic(fixture: Fixture) -> Counterpart:
 
 
 def _checkpoint(fixture: Fixture) -> Counterpart:
-    config, networks = _networks(fixture)
+    config = compat.config_of(fixture.shapes)
+    networks = system.SwappingAutoencoder(config).networks
     return keyed(compat.whole(config.structure_downs), networks, lambda run: {})
 
 

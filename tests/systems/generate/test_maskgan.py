@@ -159,6 +159,9 @@ def test_repaint_follows_mask_style_picture_and_style_mask() -> None:
         assert not np.array_equal(changed, painted)
     with pytest.raises(ValueError, match="must have one size"):
         system.repaint(mask, image[:32], mask)
+    short = LabelMap(mask.values[:40])
+    with pytest.raises(ValueError, match="multiples of 32"):
+        system.repaint(short, image[:40], short)
 
 
 def test_validation_measures_repainting_under_the_own_mask() -> None:

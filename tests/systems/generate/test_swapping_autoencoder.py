@@ -124,6 +124,10 @@ def test_swapping_a_region_leaves_the_rest_nearly_alone(pictures) -> None:
 def test_wrong_sizes_are_refused_with_the_rule(pictures) -> None:
     with pytest.raises(ValueError, match="multiples of 4"):
         _system().encode(pictures[0][:30])
+    with pytest.raises(ValueError, match="at least 28"):
+        _system().encode(pictures[0][:24])
+    with pytest.raises(ValueError, match="at least 112"):
+        Config(size=64)
     with pytest.raises(ValueError, match="even"):
         Config(batch_size=3)
     with pytest.raises(ValueError, match="power of two"):

@@ -563,7 +563,7 @@ class MaskGAN:
             (H, W, 3) uint8 RGB.
 
         Raises:
-            ValueError: the three differ in size.
+            ValueError: the three differ in size, or a side is no multiple of 32.
         """
         shape = mask.values.shape
         if style_mask.values.shape != shape or style_image.shape != (*shape, 3):
@@ -571,6 +571,8 @@ class MaskGAN:
                 f"mask {shape}, style mask {style_mask.values.shape} and style picture "
                 f"{style_image.shape} must have one size"
             )
+        if any(side % 32 for side in shape):
+            raise ValueError(f"sides must be multiples of 32, got {shape}")
         batch = self.collate([FaceSample(style_image, style_mask.values, "")])
         device = next(self.networks.parameters()).device
         wanted, own = (

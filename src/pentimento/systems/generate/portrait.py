@@ -42,10 +42,9 @@ from torch import Tensor, nn
 from pentimento.data.augment import mirror
 from pentimento.data.faces import Faces, FaceSample, open_faces
 from pentimento.engine.system import Dataset, OptimizerSpec, Split, Terms, Update
-from pentimento.errors import MaskError
+from pentimento.errors import CheckpointError, MaskError
 from pentimento.labels import CELEBAMASK19, IGNORE, LABEL_SETS, remap_table
 from pentimento.losses.adversarial import cross_entropy, feature_matching
-from pentimento.losses.parser import FrozenParser
 from pentimento.losses.perceptual import LEVEL_WEIGHTS, feature_distance, load_vgg19
 from pentimento.metrics.images import psnr, ssim
 from pentimento.metrics.segmentation import Confusion
@@ -56,13 +55,19 @@ from pentimento.nn.mgpe import (
     PartCodes,
     Vectors,
     crops,
+    divergence,
+    draw,
     lay_out,
+    official_init,
     one_hot,
     part_masks,
+    permute,
+    roll,
 )
 from pentimento.nn.textures import Textures
 from pentimento.ops.bend import bend, hide
 from pentimento.structures import LabelMap
+from pentimento.systems.frozen_parser import FrozenParser
 
 PARTS_OF_REGION: Final[dict[str, tuple[str, ...]]] = {
     "skin": ("skin",), "nose": ("skin",), "brows": ("skin",), "left_brow": ("skin",),
@@ -139,8 +144,8 @@ class Config:
     mirrored: bool = True
     averaged: bool = True
     batch_size: int = 4
-    steps: int = 10_000
-    lr: float = 5e-4
+    steps: int = 6_000
+    lr: float = 1e-3
     critic_lr: float = 2e-4
     betas: tuple[float, float] = (0.5, 0.99)
     constant: float = 0.5
@@ -277,7 +282,7 @@ class Portrait:
         }
         self.networks = nn.ModuleDict({**painters, **critics})
         if c.family == "paper":
-            self.networks.apply(_official_init)
+            self.networks.apply(official_init)
         self.optimizers: Mapping[str, OptimizerSpec] = {
             "generator": OptimizerSpec(tuple(painters), c.lr, c.betas, schedule=self._schedule),
             **{
@@ -290,12 +295,12 @@ class Portrait:
         self.steps = c.steps
         self.score: tuple[str, Literal["max", "min"]] = ("edit_psnr", "max")
         self._turn = 0
+        self._vgg19 = ""  # SHA-256 of the file in use
         self._judges: dict[str, Any] = {}
 
     def _critic_norm(self, channels: int) -> nn.Module:
-        return (
-            nn.BatchNorm2d(channels) if self.config.family == "paper" else nn.GroupNorm(4, channels)
-        )
+        paper = self.config.family == "paper"
+        return nn.BatchNorm2d(channels) if paper else nn.GroupNorm(4, channels)
 
     def _schedule(self, done: float) -> float:
         return min(1.0, (1 - done) / (1 - self.config.constant))
@@ -313,13 +318,15 @@ class Portrait:
         """One turn: the generator on paired and unpaired terms, then each critic that had a say."""
         c, turn = self.config, self._turn
         self._turn += 1
+        if c.parser != "none":
+            self._parser()  # a missing judge is told at once, not half-way through the run
         adversarial = turn >= c.adversarial_from * c.steps
         paired = turn % 2 == 0 or not c.alternate
         unpaired = adversarial and len(batch.image) > 1
 
         layout = lay_out(known(batch.labels), self.names, c.enlarge)
         source, source_labels, background = self._source(batch)
-        codes = _drawn(self.family.encode(self.networks, source, source_labels))
+        codes = draw(self.family.encode(self.networks, source, source_labels))
         terms: dict[str, Tensor] = {}
         if c.w_part:
             terms["part"] = c.w_part * self._local(codes, source, source_labels)
@@ -327,7 +334,7 @@ class Portrait:
             fake = self._paint(codes, batch, background)
             terms |= self._paired_terms(fake, batch, layout, adversarial)
         if unpaired:
-            swapped = self._paint(_permuted(codes), batch, background)
+            swapped = self._paint(permute(codes), batch, background)
             terms |= self._unpaired_terms(swapped, batch, layout)
         if terms:
             update("generator", terms)
@@ -337,7 +344,7 @@ class Portrait:
         if unpaired and c.w_adversarial:
             terms |= self._judge("critic_unpaired", swapped, batch, layout, update)
         if c.family == "paper":  # the official code logs the divergence and never optimises it
-            terms["kl"] = _divergence(codes).detach()
+            terms["kl"] = divergence(codes).detach()
         return terms
 
     def _source(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
@@ -370,16 +377,15 @@ class Portrait:
         gap = (fake - real).abs() if c.pixel == "l1" else (fake - real).square()
         terms = {"picture": c.w_picture * _PICTURE * (where * gap).mean()}
         if c.perceptual != "none" and c.w_perceptual:
-            features, weights = self._features()
+            features, weights = self._features(real.device)
             distance = feature_distance(features(fake), features(real), weights, parts)
             terms["perceptual"] = c.w_perceptual * _PERCEPTUAL * distance
         if adversarial and c.w_adversarial:
             critic = self.networks["critic_paired"]
             guide = one_hot(layout.labels, len(self.names))
             judged = critic(torch.cat([guide, fake], 1))
-            terms["adversarial"] = c.w_adversarial * cross_entropy(
-                [s[-1] for s in judged], real=True
-            )
+            scores = [s[-1] for s in judged]
+            terms["adversarial"] = c.w_adversarial * cross_entropy(scores, real=True)
             if c.w_feature:
                 with torch.no_grad():
                     wanted = critic(torch.cat([guide, real], 1))
@@ -392,9 +398,8 @@ class Portrait:
         if c.w_adversarial:
             guide = one_hot(layout.labels, len(self.names))
             judged = self.networks["critic_unpaired"](torch.cat([guide, fake], 1))
-            terms["adversarial_unpaired"] = c.w_adversarial * cross_entropy(
-                [s[-1] for s in judged], real=True
-            )
+            scores = [s[-1] for s in judged]
+            terms["adversarial_unpaired"] = c.w_adversarial * cross_entropy(scores, real=True)
         if c.w_parse and c.parser != "none":
             terms["parse"] = c.w_parse * _PARSE * self._parser().loss(fake, batch.labels)
         return terms
@@ -404,12 +409,8 @@ class Portrait:
         layout = lay_out(known(labels), self.names, self.config.enlarge)
         wanted, masks = crops(source, layout), part_masks(layout)
         made = self.networks["picture_decoders"]({part: codes[part]["code"] for part in PARTS})
-        return (
-            _PART
-            * torch.stack(
-                [F.mse_loss(made[part] * masks[part], wanted[part]) for part in PARTS]
-            ).sum()
-        )
+        errors = [F.mse_loss(made[part] * masks[part], wanted[part]) for part in PARTS]
+        return _PART * torch.stack(errors).sum()
 
     def _judge(
         self, name: str, fake: Tensor, batch: Batch, layout: Layout, update: Update
@@ -429,13 +430,16 @@ class Portrait:
         parser: FrozenParser = self._judges["parser"]
         return parser
 
-    def _features(self) -> tuple[Any, Sequence[float]]:
+    def _features(self, device: torch.device) -> tuple[Any, Sequence[float]]:
         """Return picture → features, and the weights of their levels."""
         if self.config.perceptual == "parser":
             return self._parser().features, (0.25,) * 4
         if "vgg19" not in self._judges:
             file = Path(self.config.perceptual.removeprefix("vgg19:"))
-            self._judges["vgg19"], self._judges["sha256"] = load_vgg19(file)
+            net, found = load_vgg19(file)
+            if found != (self._vgg19 or found):
+                raise CheckpointError(f"{file} is not the VGG-19 that this run began with")
+            self._judges["vgg19"], self._vgg19 = net.to(device), found
         return self._judges["vgg19"], LEVEL_WEIGHTS
 
     # -- measuring
@@ -469,7 +473,7 @@ class Portrait:
                     min(psnr(a, b), 60.0) for a, b in zip(truth, edit, strict=True)
                 ]
                 if judged and len(batch.image) > 1:
-                    swapped = self._paint(_rolled(codes), batch, everywhere)
+                    swapped = self._paint(roll(codes), batch, everywhere)
                     parse = self._parser().logits(swapped).argmax(1)
                     confusion.add(_values(batch.labels), _values(parse))
         measured = {name: float(np.mean(values)) for name, values in found.items()}
@@ -485,7 +489,7 @@ class Portrait:
                 self.networks, *bend(batch.image, batch.labels, generator=chance)
             )
             painted = [
-                self._paint(source, batch, everywhere) for source in (codes, bent, _rolled(codes))
+                self._paint(source, batch, everywhere) for source in (codes, bent, roll(codes))
             ]
         palette = batch.image.new_ones((256, 3))
         palette[: len(self.names)] = palette.new_tensor(self.names.colours) / 255
@@ -494,12 +498,14 @@ class Portrait:
         return torch.stack([faces[0], mask, *faces[1:]], 1)
 
     def extra_state(self) -> dict[str, Tensor]:
-        """Return the count of turns, which decides what a turn trains."""
-        return {"turn": torch.tensor(self._turn)}
+        """Return the count of turns, which decides what a turn trains, and VGG-19's SHA-256."""
+        sha256 = torch.tensor(list(bytes.fromhex(self._vgg19)), dtype=torch.uint8)
+        return {"turn": torch.tensor(self._turn), "vgg19": sha256}
 
     def load_extra_state(self, state: Mapping[str, Tensor]) -> None:
-        """Take the count back."""
+        """Take both back."""
         self._turn = int(state["turn"])
+        self._vgg19 = bytes(state["vgg19"].tolist()).hex()
 
     # -- using
 
@@ -578,59 +584,6 @@ class Portrait:
 def known(labels: Tensor) -> Tensor:
     """Return labels in which unknown pixels are background."""
     return labels.where(labels != IGNORE, 0)
-
-
-def _drawn(codes: PartCodes) -> PartCodes:
-    """Draw vector codes from their distributions; textures are what they are."""
-    out: PartCodes = {}
-    for part, code in codes.items():
-        out[part] = dict(code)
-        if "log_variance" in code:
-            spread = torch.exp(0.5 * code["log_variance"])
-            out[part]["mean"] = code["code"]
-            out[part]["code"] = code["code"] + spread * torch.randn_like(spread)
-    return out
-
-
-def _divergence(codes: PartCodes) -> Tensor:
-    """KL divergence of the vector codes from the standard normal, per face, summed over parts."""
-    terms = [
-        (code["mean"].square() + code["log_variance"].exp() - 1 - code["log_variance"])
-        .sum(1)
-        .mean()
-        for code in codes.values()
-    ]
-    return 0.5 * torch.stack(terms).sum()
-
-
-def _picked(codes: PartCodes, part: str, order: Tensor) -> dict[str, Tensor]:
-    return {name: value[order] for name, value in codes[part].items()}
-
-
-def _permuted(codes: PartCodes) -> PartCodes:
-    """Give every face of the batch, part by part, a random face's code."""
-    out: PartCodes = {}
-    for part, code in codes.items():
-        some = next(iter(code.values()))
-        out[part] = _picked(codes, part, torch.randperm(len(some), device=some.device))
-    return out
-
-
-def _rolled(codes: PartCodes) -> PartCodes:
-    """Give every face of the batch the next one's codes."""
-    return {
-        part: {name: value.roll(-1, 0) for name, value in code.items()}
-        for part, code in codes.items()
-    }
-
-
-def _official_init(module: nn.Module) -> None:
-    """Convolutions N(0, 0.02), gains of batch norms N(1, 0.02), as the official code draws them."""
-    if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
-        nn.init.normal_(module.weight, 0.0, 0.02)
-    elif isinstance(module, nn.BatchNorm2d):
-        nn.init.normal_(module.weight, 1.0, 0.02)
-        nn.init.zeros_(module.bias)
 
 
 def _bytes(pictures: Tensor) -> NDArray[np.uint8]:

@@ -14,7 +14,7 @@ Differs:
 Alphabet: B batch, even; S picture size; C structure channels; Z texture length; h = S / 16 side of
 the structure code (at four halvings); T patches per picture; P patch size. Pictures are in [-1, 1].
 
-Train: `pentimento train swapping_autoencoder --data DIR --preset compact --out runs/swap`.
+Train: `pentimento train swapping_autoencoder --data pictures:DIR --preset compact --out runs/swap`.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -32,7 +32,7 @@ from torch import Tensor, nn
 from pentimento.data.pictures import open_pictures
 from pentimento.engine.system import Dataset, OptimizerSpec, Split, Terms, Update
 from pentimento.nn.stylegan import Critic
-from pentimento.nn.swapping import Encoder, Generator, PatchCritic
+from pentimento.nn.swapping import Encoder, Generator, PatchCritic, smallest_side
 from pentimento.ops.patches import random_patches
 
 
@@ -97,6 +97,9 @@ class Config:
             side = getattr(self, name)
             if side < 8 or side & (side - 1):
                 raise ValueError(f"{name} must be a power of two from 8 on, got {side}")
+        least = smallest_side(self.structure_downs, self.texture_downs)
+        if self.size < least:
+            raise ValueError(f"size must be at least {least} with these halvings, got {self.size}")
         if len(self.widths) != self.structure_downs:
             raise ValueError(
                 f"widths must name {self.structure_downs} blocks, one per halving of the "
@@ -322,12 +325,21 @@ class SwappingAutoencoder:
 
     @torch.no_grad()
     def encode(self, image: NDArray[np.uint8]) -> Codes:
-        """Take a picture (H, W, 3) uint8 RGB apart; sides are multiples of 2^structure_downs."""
+        """Take a picture (H, W, 3) uint8 RGB apart.
+
+        Raises:
+            ValueError: a side is no multiple of 2^structure_downs, or too short for the encoder.
+        """
         factor = 2**self.config.structure_downs
-        if image.ndim != 3 or image.shape[2] != 3 or any(s % factor for s in image.shape[:2]):
+        least = smallest_side(self.config.structure_downs, self.config.texture_downs)
+        if (
+            image.ndim != 3
+            or image.shape[2] != 3
+            or any(side % factor or side < least for side in image.shape[:2])
+        ):
             raise ValueError(
-                f"a picture is (H, W, 3) with sides that are multiples of {factor}, "
-                f"got {image.shape}"
+                f"a picture is (H, W, 3) with sides that are multiples of {factor} and at least "
+                f"{least}, got {image.shape}"
             )
         device = next(self.networks.parameters()).device
         return Codes(*self.networks["encoder"](_to_tensor(image[None]).to(device)))

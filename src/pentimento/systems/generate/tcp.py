@@ -19,7 +19,7 @@ are choices of this project:
 Alphabet: B batch; S picture size; C structure channels; Z texture length; h side of the
 structure code. Pictures are in [-1, 1].
 
-Train: `pentimento train tcp --data DIR --preset compact --out runs/tcp`.
+Train: `pentimento train tcp --data pictures:DIR --preset compact --out runs/tcp`.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -37,7 +37,7 @@ from torch import Tensor, nn
 from pentimento.data.pictures import open_pictures
 from pentimento.engine.system import Dataset, OptimizerSpec, Split, Terms, Update
 from pentimento.nn.stylegan import Critic
-from pentimento.nn.swapping import Encoder, Generator, PatchCritic
+from pentimento.nn.swapping import Encoder, Generator, PatchCritic, smallest_side
 from pentimento.ops.patches import random_patches
 from pentimento.systems.generate.swapping_autoencoder import gradient_penalty, pay_fake, pay_real
 
@@ -102,6 +102,9 @@ class Config:
             side = getattr(self, name)
             if side < 8 or side & (side - 1):
                 raise ValueError(f"{name} must be a power of two from 8 on, got {side}")
+        least = smallest_side(self.structure_downs)
+        if self.size < least:
+            raise ValueError(f"size must be at least {least} with these halvings, got {self.size}")
         if len(self.widths) != self.structure_downs:
             raise ValueError(
                 f"widths must name {self.structure_downs} blocks, one per halving of the "
@@ -316,11 +319,11 @@ class TCP:
         return random_patches(image, self.config.patch, self.config.patches)
 
     def validate(self, batches: Iterable[Batch]) -> dict[str, float]:
-        """Measure reconstruction, and how far edits reach beyond their region.
+        """Measure reconstruction, and how far edits spill over their seam.
 
         Returns:
-            `l1`: mean absolute error in [0, 2] of reconstructions; `spill`: of edits from
-            reconstructions, outside the region and away from its seam, and inside likewise.
+            `l1`: mean absolute error of reconstructions, in [0, 2]; `spill`: how far edits are from
+            the plain reconstruction of the picture that rules each side, away from the seam.
         """
         errors, spill = [], []
         for batch in batches:
@@ -382,7 +385,7 @@ class TCP:
             (H, W, 3) uint8 RGB, painted as a whole.
 
         Raises:
-            ValueError: sizes differ or cannot be halved as often as the encoder does.
+            ValueError: sizes differ, or a side does not suit the encoder.
         """
         factor = 2**self.config.structure_downs
         if image.shape != other.shape or image.shape != (*region.shape, 3):
@@ -390,8 +393,11 @@ class TCP:
                 f"pictures {image.shape} and {other.shape} and region {region.shape} must have "
                 f"one size"
             )
-        if any(side % factor for side in region.shape):
-            raise ValueError(f"sides must be multiples of {factor}, got {region.shape}")
+        least = smallest_side(self.config.structure_downs)
+        if any(side % factor or side < least for side in region.shape):
+            raise ValueError(
+                f"sides must be multiples of {factor} and at least {least}, got {region.shape}"
+            )
         device = next(self.networks.parameters()).device
         pictures = _to_tensor(np.stack([image, other])).to(device)
         structure, texture = self.networks["encoder"](pictures)

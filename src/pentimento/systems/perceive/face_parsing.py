@@ -160,7 +160,7 @@ class UNet(nn.Module):
         self.encoders = nn.ModuleList(_double_conv(a, b) for a, b in pairs)
         ups = [(b, a) for a, b in reversed(pairs[1:])]
         self.ups = nn.ModuleList(nn.ConvTranspose2d(a, b, 2, 2) for a, b in ups)
-        self.decoders = nn.ModuleList(_double_conv(a, b) for a, b in ups)
+        self.decoders = nn.ModuleList(_double_conv(2 * b, b) for _, b in ups)
         self.head = nn.Conv2d(widths[0], classes, 1)
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:

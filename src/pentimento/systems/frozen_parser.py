@@ -12,10 +12,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from pentimento import models, weights
+from pentimento import models
 from pentimento.errors import CheckpointError
 from pentimento.labels import CELEBAMASK19, HELEN11, IGNORE, LabelSet, remap_table
 from pentimento.nn.mgpe import UNetParser
+
+BUNDLED: Final = Path(__file__).parents[1] / "weights" / "parser"
 
 # Class of network → modules whose outputs serve as features, fine to coarse.
 _TAPS: Final = {
@@ -81,7 +83,7 @@ class FrozenParser:
         logits = self.logits(picture)
         total = F.cross_entropy(logits, labels, weight, ignore_index=IGNORE, reduction="sum")
         known = labels[labels != IGNORE]
-        return total / weight[known].sum().clamp(min=1.0)
+        return total / weight[known].sum().clamp(min=1e-6)
 
     def features(self, picture: Tensor) -> list[Tensor]:
         """Return hidden features at strides 1 or 2 and coarser, of unit mean magnitude each."""
@@ -118,17 +120,18 @@ def _load_unet(file: Path, labels: LabelSet) -> nn.Module:
             f"unet:{file}: no such file. Convert the official latest_net_P.pth first, or give "
             "the folder of a face-parsing model"
         )
-    network = UNetParser(len(labels))
     state = models.deserialise(file.read_bytes(), str(file))
-    models.restore(nn.ModuleDict({"parser": network}), {f"parser.{k}": v for k, v in state.items()},
-                   str(file))  # fmt: skip
+    first = state.get("down.0.0.weight")
+    network = UNetParser(len(labels), 64 if first is None else len(first))
+    tensors = {f"parser.{key}": value for key, value in state.items()}
+    models.restore(nn.ModuleDict({"parser": network}), tensors, str(file))
     return network
 
 
 def _load_system(source: str) -> Any:
     folder = Path(source)
     if source == "bundled":
-        folder = Path(weights.__file__).parent / "parser"
+        folder = BUNDLED
         if not folder.is_dir():
             raise CheckpointError(
                 "no parser is bundled with this installation. Give the folder of a trained one "

@@ -1,0 +1,365 @@
+"""The bundled face parser, from data to card.
+
+    python recipes/parser.py train --data DATA --out runs/parser --weights parser
+    python recipes/parser.py evaluate parser --data DATA
+
+DATA is the folder that holds `london_faces` and, where there, `faker_portraits` and `congress_gray`
+(unlabelled) and `eval_only/helen_mgpe` and `nprportrait_seg` (never trained on). Stages:
+
+1. `teacher`: rendered portraits and the London people of the training side, small crops;
+2. the teacher finds the faces of the unlabelled pictures and labels what it is sure of;
+3. `student`: from the teacher's weights, with those faces in the mixture;
+4. the student labels them again; `final`: the same at a larger crop;
+5. scores, a sheet to look at, the card and the model.
+
+Every stage leaves its result under `--out`; the same command continues where it was stopped.
+"""
+
+import json
+import platform
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Final
+
+import click
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+
+from pentimento import models
+from pentimento.data.faces import FaceSample, open_faces, read_rgb, split_of
+from pentimento.engine import storage
+from pentimento.engine.loop import fit
+from pentimento.engine.settings import Settings
+from pentimento.labels import CELEBAMASK19, HELEN11, IGNORE, LabelSet
+from pentimento.metrics.segmentation import Confusion
+from pentimento.ops.align import crop_to_picture
+from pentimento.ops.warp import cut
+from pentimento.session.faces import find_faces
+from pentimento.structures import LabelMap
+from pentimento.systems.perceive.face_parsing import (
+    Config,
+    FaceParsing,
+    compact,
+    open_data,
+    tiny,
+)
+
+# Parts of a few pixels weigh more; skin, hair and background would drown them.
+_CLASS_WEIGHTS: Final = tuple(
+    {"nose": 1.5, "l_ear": 1.5, "r_ear": 1.5, "eye_g": 1.5}.get(
+        name, 1.0 if name in ("background", "skin", "hair", "hat", "neck", "cloth") else 2.0
+    )
+    for name in CELEBAMASK19.classes
+)
+_CERTAIN: Final = 0.75
+_LONDON_PARTS: Final = (
+    "skin", "nose", "l_eye", "r_eye", "l_brow", "r_brow", "l_ear", "r_ear", "u_lip", "l_lip",
+    "neck",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How much of everything.
+
+    Attributes:
+        config: the network, at its final size.
+        small: side of the crops of `teacher` and `student`.
+        world: rendered portraits to train on.
+        steps: of `teacher`, `student` and `final`.
+        unlabelled: at most so many unlabelled pictures.
+        unseen: rendered portraits of the evaluation.
+        precision: of the forward passes.
+    """
+
+    config: Config
+    small: int
+    world: int
+    steps: tuple[int, int, int]
+    unlabelled: int
+    unseen: int
+    precision: str = "bf16"
+
+
+def full() -> Plan:
+    """Return the plan of the bundled weights."""
+    config = replace(compact(), size=192, class_weights=_CLASS_WEIGHTS)
+    return Plan(config, 128, 1200, (1250, 600, 250), 10_000, 500)
+
+
+def smoke() -> Plan:
+    """Return a plan of seconds, for the tests."""
+    return Plan(replace(tiny(), size=64), 64, 8, (2, 2, 2), 2, 2, "32")
+
+
+# Stages
+
+
+def train_stage(
+    name: str,
+    spec: str,
+    config: Config,
+    plan: Plan,
+    out: Path,
+    start: FaceParsing | None,
+    seed: int,
+) -> FaceParsing:
+    """Train one stage, or continue it, or return it where it is done."""
+    run = out / name
+    if not (run / "done").exists():
+        torch.manual_seed(seed)
+        system = FaceParsing(config)
+        if start is not None:
+            system.networks.load_state_dict(start.networks.state_dict())
+        settings = Settings(
+            steps=config.steps,
+            batch_size=config.batch_size,
+            seed=seed,
+            save_every=100,
+            validate_every=0,
+            validate_samples=100,
+            sheet_every=0,
+            precision=plan.precision,  # type: ignore[arg-type]  # pydantic checks the literal
+            workers=0,
+            clip=5.0,
+            average_decay=0.998,
+        )
+        began = time.time()
+        outcome = fit(
+            system,
+            run,
+            open_data(spec, "train", config),
+            open_data(spec, "val", config),
+            settings,
+            about={"data": spec, "recipe": "parser", "stage": name},
+            resume=(run / "checkpoints").exists(),
+        )
+        if outcome.signal is not None:
+            raise SystemExit(128 + outcome.signal)
+        (run / "done").write_text(json.dumps({"seconds": time.time() - began}))
+    trained: FaceParsing = models.load(run)
+    return trained
+
+
+def unlabelled(data: Path) -> list[Path]:
+    """Return the pictures that may be learnt from without labels; London by the split of people."""
+    folders = [data / "faker_portraits", data / "congress_gray", data / "london_faces" / "smiling"]
+    photos = [photo for folder in folders for photo in sorted(folder.rglob("*.jpg"))]
+    return [
+        photo
+        for photo in photos
+        if photo.parent.name != "smiling"
+        or split_of(f"neutral-{photo.stem.split('_')[0]}") == "train"
+    ]
+
+
+def find_all(teacher: FaceParsing, data: Path, out: Path, limit: int) -> dict[str, Any]:
+    """Return picture → corners of its largest face's square; kept in `out` picture by picture."""
+    found: dict[str, Any] = json.loads(out.read_text()) if out.exists() else {}
+    for photo in unlabelled(data)[:limit]:
+        name = str(photo.relative_to(data))
+        if name not in found:
+            faces = find_faces(read_rgb(photo), teacher)
+            found[name] = faces[0].quad.tolist() if faces else None
+            storage.replace(out, json.dumps(found).encode())
+    return {name: quad for name, quad in found.items() if quad is not None}
+
+
+def label_all(parser: FaceParsing, data: Path, found: dict[str, Any], out: Path, size: int) -> int:
+    """Write `images/` and `labels/` pairs of the faces that were found; return how many.
+
+    A pixel gets a label where the answers for the face and its mirror image, averaged, are certain.
+    """
+    for name in ("images", "labels"):
+        (out / name).mkdir(parents=True, exist_ok=True)
+    # Photos look best a little larger than the crops of its training, which were varied in scale.
+    larger = FaceParsing(replace(parser.config, size=parser.config.size + 32))
+    larger.networks.load_state_dict(parser.networks.state_dict())
+    for name, quad in found.items():
+        stem = "-".join(Path(name).with_suffix("").parts)
+        if (out / "labels" / f"{stem}.png").exists():
+            continue
+        crop = cut(read_rgb(data / name), crop_to_picture(np.array(quad), size), size)
+        image = np.rint(crop.clip(0, 255)).astype(np.uint8)
+        shares = larger.probabilities(image, flip=True)
+        labels = np.where(shares.max(0) > _CERTAIN, shares.argmax(0), IGNORE).astype(np.uint8)
+        # What it mistakes again and again must not be learnt again: light hair for a hat, dark
+        # coats for background.
+        labels[labels == CELEBAMASK19.value("hat")] = IGNORE
+        labels[size * 3 // 4 :][labels[size * 3 // 4 :] == 0] = IGNORE
+        Image.fromarray(image).save(out / "images" / f"{stem}.png")
+        Image.fromarray(labels).save(out / "labels" / f"{stem}.png")
+    return len(found)
+
+
+# Evaluation
+
+
+def faces_of(spec: str, size: int, splits: tuple[str, ...] = ("val",)) -> Iterator[FaceSample]:
+    """Yield every face of the given splits."""
+    rng = np.random.default_rng(0)
+    for split in splits:
+        data = open_faces(spec, "val" if split == "val" else "train", size)
+        for index in range(len(data)):
+            yield data.sample(index, rng)
+
+
+def score(parser: FaceParsing, faces: Iterator[FaceSample], labels: LabelSet) -> dict[str, Any]:
+    """Return IoU per class of `labels`, pooled over faces that are cut at their own size."""
+    confusion = Confusion(labels)
+    count = 0
+    for face in faces:
+        predicted, truth = parser.predict(face.image), LabelMap(face.labels)
+        if labels is not CELEBAMASK19:
+            predicted, truth = predicted.remap(labels), truth.remap(labels)
+        confusion.add(truth.values, predicted.values)
+        count += 1
+    return {
+        "faces": count,
+        "mean_iou": confusion.mean_iou(),
+        "pixel_accuracy": confusion.pixel_accuracy(),
+        "iou": confusion.iou(),
+    }
+
+
+def evaluate_all(parser: FaceParsing, data: Path, unseen: int) -> dict[str, Any]:
+    """Measure on everything that is there and was not trained on."""
+    scores = {"world": score(parser, faces_of(f"world:count={10 * unseen}", 256), CELEBAMASK19)}
+    if (data / "london_faces").is_dir():
+        london = score(parser, faces_of(f"london:{data / 'london_faces'}", 256), CELEBAMASK19)
+        london["mean_iou_parts"] = float(np.mean([london["iou"][n] for n in _LONDON_PARTS]))
+        scores["london"] = london
+    helen = data / "eval_only" / "helen_mgpe"
+    if helen.is_dir():
+        both = ("train", "val")
+        folders = [helen / "helen_edit2", helen / "helen_align"]
+        faces = (f for folder in folders for f in faces_of(str(folder), 256, both))
+        scores["helen"] = score(parser, faces, HELEN11)
+    if (data / "nprportrait_seg").is_dir():
+        npr = faces_of(f"npr:{data / 'nprportrait_seg'}", 256)
+        scores["npr"] = score(parser, npr, CELEBAMASK19)
+    return scores
+
+
+def sheet(parser: FaceParsing, data: Path) -> NDArray[np.uint8]:
+    """Return a sheet of unlabelled photos, aligned, each beside what the parser sees in it."""
+    import skimage.data
+
+    palette = np.array(CELEBAMASK19.colours, np.uint8)
+    photos = unlabelled(data)
+    astronaut = skimage.data.astronaut()  # type: ignore[no-untyped-call]  # has no types
+    pictures = [astronaut, *map(read_rgb, photos[:: len(photos) // 23 + 1])]
+    tiles = []
+    for rgb in pictures:
+        for face in find_faces(rgb, parser)[:1]:
+            crop = cut(rgb, crop_to_picture(face.quad, 160), 160).clip(0, 255)
+            labels = parser.predict(np.rint(crop).astype(np.uint8), flip=True).values
+            tiles.append(np.hstack([crop, 0.4 * crop + 0.6 * palette[labels]]))
+    tiles += [np.zeros((160, 320, 3))] * (-len(tiles) % 4)
+    rows = [np.hstack(tiles[i : i + 4]) for i in range(0, len(tiles), 4)]
+    return np.vstack(rows or [np.zeros((160, 320, 3))]).astype(np.uint8)
+
+
+# The card
+
+
+def table(scores: dict[str, Any]) -> str:
+    """Return the scores as Markdown."""
+    names = {
+        "world": "unseen rendered portraits",
+        "london": "London, held-out people",
+        "helen": "HELEN pairs",
+        "npr": "NPRportrait",
+    }
+    kept = {key: names[key] for key in names if key in scores}
+    lines = ["| | " + " | ".join(kept.values()) + " |", "|---|" + "---|" * len(kept)]
+
+    def line(name: str, values: list[float | int | None]) -> None:
+        shown = ["–" if v is None else str(v) if isinstance(v, int) else f"{v:.3f}" for v in values]
+        lines.append(f"| {name} | " + " | ".join(shown) + " |")
+
+    line("faces", [scores[key]["faces"] for key in kept])
+    line("**mean IoU**", [scores[key]["mean_iou"] for key in kept])
+    line("pixel accuracy", [scores[key]["pixel_accuracy"] for key in kept])
+    for name in CELEBAMASK19.classes:
+        line(name, [scores[key]["iou"].get(name) for key in kept])
+    return "\n".join(lines)
+
+
+def card(scores: dict[str, Any], facts: dict[str, Any]) -> str:
+    """Return the card of the trained parser."""
+    text = (Path(__file__).parent / "parser_card.md").read_text()
+    for name, value in {**facts, "scores": table(scores)}.items():
+        text = text.replace("{" + name + "}", str(value))
+    return text
+
+
+@click.group()
+def cli() -> None:
+    """Train and measure the bundled face parser."""
+
+
+@cli.command()
+@click.option("--data", type=click.Path(path_type=Path), envvar="PENTIMENTO_DATA", required=True)
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="Runs and sheets.")
+@click.option("--world", help="Rendered portraits of your own, as a data specification.")
+@click.option("--weights", type=click.Path(path_type=Path), help="Model folder to write.")
+@click.option("--seed", default=0, show_default=True)
+@click.option("--smoke", "short", is_flag=True, help="Seconds instead of an hour, for the tests.")
+def train(
+    data: Path, out: Path, world: str | None, weights: Path | None, seed: int, short: bool
+) -> None:
+    """Run all stages, or continue them, and write model, scores, sheet and card."""
+    plan = smoke() if short else full()
+    small = replace(plan.config, size=plan.small)
+    labelled = world or f"world:count={plan.world}"
+    if (data / "london_faces").is_dir():
+        labelled += f",4*london:{data / 'london_faces'}"
+    out.mkdir(parents=True, exist_ok=True)
+
+    teacher = replace(small, steps=plan.steps[0])
+    parser = train_stage("teacher", labelled, teacher, plan, out, None, seed)
+    found = find_all(parser, data, out / "faces.json", plan.unlabelled)
+    for number, (stage, config) in enumerate((("student", small), ("final", plan.config)), 1):
+        pseudo = out / f"labelled-by-{'teacher' if stage == 'student' else 'student'}"
+        label_all(parser, data, found, pseudo, plan.config.size)
+        config = replace(config, steps=plan.steps[number], lr=config.lr / 2**number)
+        spec = f"{labelled},{pseudo}" if len(found) > 1 else labelled
+        parser = train_stage(stage, spec, config, plan, out, parser, seed + number)
+
+    scores = evaluate_all(parser, data, plan.unseen)
+    (out / "scores.json").write_text(json.dumps(scores, indent=2) + "\n")
+    Image.fromarray(sheet(parser, data)).save(out / "sheet.png")
+    stages = [json.loads((out / s / "done").read_text()) for s in ("teacher", "student", "final")]
+    facts = {
+        "seed": seed,
+        "steps": " + ".join(map(str, plan.steps)),
+        "pseudo": len(found),
+        "world": plan.world,
+        "minutes": round(sum(stage["seconds"] for stage in stages) / 60),
+        "hardware": f"{platform.machine()} CPU, {torch.get_num_threads()} thread(s)",
+        "parameters": f"{sum(p.numel() for p in parser.networks.parameters()):,}",
+    }
+    models.save(parser, weights or out / "model", card(scores, facts), half=True)
+    click.echo(table(scores))
+
+
+@cli.command()
+@click.argument("model", type=click.Path(path_type=Path))
+@click.option("--data", type=click.Path(path_type=Path), envvar="PENTIMENTO_DATA", required=True)
+@click.option("--unseen", default=500, show_default=True, help="Rendered portraits.")
+@click.option("--json", "path", type=click.Path(path_type=Path), help="Also write them here.")
+def evaluate(model: Path, data: Path, unseen: int, path: Path | None) -> None:
+    """Print the scores of MODEL on everything that it was not trained on."""
+    scores = evaluate_all(models.load(model), data, unseen)
+    click.echo(table(scores))
+    if path is not None:
+        path.write_text(json.dumps(scores, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    cli()

@@ -1,0 +1,71 @@
+"""The recipe of the face parser, from data to card, in its smoke size."""
+
+import importlib.util
+import json
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from PIL import Image
+
+from pentimento import models
+from pentimento.session.faces import aligned_face
+
+RECIPE = Path(__file__).parents[2] / "recipes" / "parser.py"
+
+
+@pytest.fixture
+def recipe(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    spec = importlib.util.spec_from_file_location("parser_recipe", RECIPE)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    monkeypatch.setitem(__import__("sys").modules, "parser_recipe", module)
+    spec.loader.exec_module(module)
+    # An untrained parser sees no faces: take each picture as one.
+    monkeypatch.setattr(module, "find_faces", lambda rgb, parser: [aligned_face(*rgb.shape[:2])])
+    return module
+
+
+def pictures(folder: Path, count: int, *parts: str) -> None:
+    rng = np.random.default_rng(0)
+    for part in parts:
+        (folder / part).mkdir(parents=True)
+    for number in range(count):
+        for part in parts:
+            shape = (64, 64) if part == "labels" else (64, 64, 3)
+            values = rng.integers(0, 19, shape, dtype=np.uint8)
+            suffix = "png" if part == "labels" else "jpg"
+            Image.fromarray(values).save(folder / part / f"{number}.{suffix}")
+
+
+def test_recipe_goes_from_data_to_card_and_continues(
+    recipe: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PENTIMENTO_CACHE", str(tmp_path / "cache"))
+    data, out, weights = tmp_path / "data", tmp_path / "out", tmp_path / "weights"
+    pictures(tmp_path / "drawn", 6, "images", "labels")
+    pictures(data / "faker_portraits", 3, "female")
+    words = ["train", "--data", str(data), "--out", str(out), "--smoke"]
+    words += ["--world", str(tmp_path / "drawn"), "--weights", str(weights)]
+
+    # The first attempt is cut off in its second stage.
+    real = recipe.label_all
+    monkeypatch.setattr(recipe, "label_all", lambda *_: 1 / 0)
+    assert isinstance(CliRunner().invoke(recipe.cli, words).exception, ZeroDivisionError)
+    teacher = (out / "teacher" / "model.safetensors").read_bytes()
+    monkeypatch.setattr(recipe, "label_all", real)
+    result = CliRunner().invoke(recipe.cli, words, catch_exceptions=False)
+
+    assert result.exit_code == 0
+    assert (out / "teacher" / "model.safetensors").read_bytes() == teacher
+    assert len(list((out / "labelled-by-student" / "labels").iterdir())) == 2  # the smoke's limit
+    scores = json.loads((out / "scores.json").read_text())
+    assert scores["world"]["faces"] == 2
+    card = (weights / "card.md").read_text()
+    assert "unseen rendered portraits" in card
+    assert "{" not in card
+    parser = models.load(weights)
+    assert parser.predict(np.zeros((40, 40, 3), np.uint8)).values.shape == (40, 40)
