@@ -45,6 +45,11 @@ CATALOG: Final[dict[str, Row]] = {
         "generate",
         "large pictures from label maps, coarse to fine, in drawn styles",
     ),
+    "bicyclegan": Row(
+        "generate.bicyclegan:BicycleGAN",
+        "generate",
+        "many pictures for one condition, each in its style",
+    ),
     "cyclegan": Row(
         "generate.cyclegan:CycleGAN",
         "generate",

@@ -1,6 +1,6 @@
 """The U-Net of pix2pix (Isola et al. 2017, section 6.1.1), down to one pixel and back.
 
-Users: pix2pix, and whatever takes its place in CycleGAN or BicycleGAN.
+Users: pix2pix, BicycleGAN.
 """
 
 from collections import OrderedDict
@@ -64,6 +64,9 @@ class UNet(nn.Module):
         bias: whether convolutions in front of a normalisation have one.
         dropout: where to drop values in the levels that neither narrow nor end (4 … downs - 2).
         resize: see `doubling`.
+        style: length of a vector that is shown to every level on the way down, 0 for none.
+        skips_first: what a level sees first, the skip (pix2pix) or what comes from below
+            (BicycleGAN).
     """
 
     def __init__(
@@ -77,9 +80,12 @@ class UNet(nn.Module):
         bias: bool,
         dropout: DropoutName = "off",
         resize: bool = False,
+        style: int = 0,
+        skips_first: bool = True,
     ) -> None:
         super().__init__()
         self.multiple: Final = 2**downs
+        self._skips_first = skips_first
         widths = [width * min(2**n, 8) for n in range(downs)]
         self.down, self.up = nn.ModuleList(), nn.ModuleList()
         for n, c in enumerate(widths):
@@ -88,7 +94,7 @@ class UNet(nn.Module):
             down: OrderedDict[str, nn.Module] = OrderedDict()
             if not outer:
                 down["relu"] = nn.LeakyReLU(0.2)
-            down["conv"] = nn.Conv2d(c_in, c, 4, stride=2, padding=1, bias=bias)
+            down["conv"] = nn.Conv2d(c_in + style, c, 4, stride=2, padding=1, bias=bias)
             if not (outer or inner):
                 down["norm"] = norm(c)
             self.down.append(nn.Sequential(down))
@@ -104,13 +110,27 @@ class UNet(nn.Module):
             self.up.append(nn.Sequential(up))
         self.tanh = nn.Tanh()
 
-    def forward(self, x: Tensor) -> Tensor:
-        """(B, C_in, H, W) → (B, C_out, H, W) in [-1, 1]."""
+    def forward(self, x: Tensor, style: Tensor | None = None) -> Tensor:
+        """Paint.
+
+        Args:
+            x: (B, C_in, H, W).
+            style: (B, Z) if the network was built for one.
+
+        Returns:
+            (B, C_out, H, W) in [-1, 1].
+        """
         skips = []
         for down in self.down:
-            x = down(x)
+            x = down(x if style is None else with_style(x, style))
             skips.append(x)
         x = skips.pop()
         for up in reversed(self.up[1:]):
-            x = torch.cat([skips.pop(), up(x)], 1)
+            pair = [skips.pop(), up(x)]
+            x = torch.cat(pair if self._skips_first else pair[::-1], 1)
         return self.tanh(self.up[0](x))
+
+
+def with_style(x: Tensor, style: Tensor) -> Tensor:
+    """Append a vector to the channels of every pixel: (B, C, H, W), (B, Z) → (B, C + Z, H, W)."""
+    return torch.cat([x, style[:, :, None, None].expand(-1, -1, *x.shape[2:])], 1)

@@ -69,6 +69,7 @@ Build = Callable[[Fixture], Counterpart]
 def table() -> dict[str, Build]:
     """Return the counterparts of all systems: fixture name → builder."""
     from parity.counterparts import (
+        bicyclegan,
         face_parsing,
         maskgan,
         pix2pix,
@@ -79,6 +80,7 @@ def table() -> dict[str, Build]:
     )
 
     return {
+        **bicyclegan.COUNTERPARTS,
         **face_parsing.COUNTERPARTS,
         **maskgan.COUNTERPARTS,
         **pix2pix.COUNTERPARTS,
