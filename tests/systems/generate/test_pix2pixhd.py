@@ -60,7 +60,7 @@ def test_stages_train_what_the_paper_says() -> None:
     first, held, later = stages[0], stages[2], stages[4]
     assert stages[1] == first == {"trunk", "head", "encoder"}
     assert stages[3] == held
-    assert held == {"enhancer"}
+    assert held == {"enhancer", "encoder"}
     assert stages[5] == later == {"trunk", "enhancer", "encoder"}
 
 
