@@ -94,7 +94,11 @@ class LabelledFiles:
             )
         found = _sized(LabelledSample(image, labels, instances), self._size)
         if self._varied and rng.random() < 0.5:
-            return LabelledSample(*(np.ascontiguousarray(each[:, ::-1]) for each in _parts(found)))
+            return LabelledSample(
+                np.ascontiguousarray(found.image[:, ::-1]),
+                np.ascontiguousarray(found.labels[:, ::-1]),
+                np.ascontiguousarray(found.instances[:, ::-1]),
+            )
         return found
 
 
@@ -146,12 +150,6 @@ def open_labelled(
             f"{', '.join(sorted(alone)[:5])} ({len(alone)} in all)"
         )
     return LabelledFiles(images, labels, instances, size, classes, varied=varied)
-
-
-def _parts(
-    sample: LabelledSample,
-) -> tuple[NDArray[np.uint8], NDArray[np.uint8], NDArray[np.int32]]:
-    return sample.image, sample.labels, sample.instances
 
 
 def _sized(sample: LabelledSample, size: tuple[int, int]) -> LabelledSample:

@@ -36,5 +36,6 @@ def pool_instances(features: Tensor, instances: Tensor) -> Tensor:
     _, thing, counts = torch.unique(keys, dim=1, return_inverse=True, return_counts=True)
     pixels = features.movedim(1, -1).reshape(-1, channels)
     sums = pixels.new_zeros(len(counts), channels).index_add(0, thing, pixels)
-    means = (sums / counts[:, None])[thing]
-    return means.view(batch, *features.shape[2:], channels).movedim(-1, 1)
+    means: Tensor = (sums / counts[:, None])[thing]
+    pooled: Tensor = means.view(batch, *features.shape[2:], channels).movedim(-1, 1)
+    return pooled
