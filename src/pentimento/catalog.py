@@ -35,6 +35,26 @@ class Row:
 
 
 CATALOG: Final[dict[str, Row]] = {
+    "pix2pix": Row(
+        "generate.pix2pix:Pix2Pix",
+        "generate",
+        "translate pictures, learnt from pairs (U-Net, ResNet)",
+    ),
+    "pix2pixhd": Row(
+        "generate.pix2pixhd:Pix2PixHD",
+        "generate",
+        "large pictures from label maps, coarse to fine, in drawn styles",
+    ),
+    "bicyclegan": Row(
+        "generate.bicyclegan:BicycleGAN",
+        "generate",
+        "many pictures for one condition, each in its style",
+    ),
+    "cyclegan": Row(
+        "generate.cyclegan:CycleGAN",
+        "generate",
+        "translate between two kinds of pictures without pairs",
+    ),
     "maskgan": Row(
         "generate.maskgan:MaskGAN",
         "generate",

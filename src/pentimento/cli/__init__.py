@@ -11,8 +11,10 @@ from pentimento.errors import PentimentoError
 VERBS: Final[dict[str, str]] = {
     "parse": "See a portrait as an editable mask.",
     "edit": "Change regions of a portrait.",
+    "translate": "Paint pictures anew by a trained model.",
     "train": "Train a system, or continue a run.",
     "evaluate": "Measure a model or a run.",
+    "convert": "Read and write official checkpoints.",
     "world": "Render people who do not exist, with every truth.",
     "systems": "List what can be trained and used.",
 }

@@ -72,4 +72,7 @@ def read_pth(path: Path) -> State:
         raise CheckpointError(f"{path}: cannot be read as plain tensors ({error})") from error
     if not isinstance(content, dict) or not all(isinstance(v, Tensor) for v in content.values()):
         raise CheckpointError(f"{path}: expected a dictionary of tensors, nothing else")
-    return {key.removeprefix("module."): tensor for key, tensor in content.items()}
+    state = {key.removeprefix("module."): tensor for key, tensor in content.items()}
+    if len(state) != len(content):
+        raise CheckpointError(f"{path}: has keys with and without `module.`; it holds two networks")
+    return state

@@ -69,16 +69,22 @@ Build = Callable[[Fixture], Counterpart]
 def table() -> dict[str, Build]:
     """Return the counterparts of all systems: fixture name → builder."""
     from parity.counterparts import (
+        bicyclegan,
         face_parsing,
         maskgan,
+        pix2pix,
+        pix2pixhd,
         portrait,
         stylegan2,
         swapping_autoencoder,
     )
 
     return {
+        **bicyclegan.COUNTERPARTS,
         **face_parsing.COUNTERPARTS,
         **maskgan.COUNTERPARTS,
+        **pix2pix.COUNTERPARTS,
+        **pix2pixhd.COUNTERPARTS,
         **portrait.COUNTERPARTS,
         **stylegan2.COUNTERPARTS,
         **swapping_autoencoder.COUNTERPARTS,

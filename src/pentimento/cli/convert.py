@@ -1,0 +1,90 @@
+"""`pentimento convert`: checkpoints of the well-known repositories ↔ model folders."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import click
+
+from pentimento.errors import CheckpointError
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  pentimento convert checkpoints/facades/latest_net_G.pth -o models/facades
+  pentimento convert checkpoints/horse2zebra -o models/horse2zebra --epoch 200
+  pentimento convert models/horse2zebra --to official -o checkpoints/again"""
+)
+@click.argument("source", type=click.Path(path_type=Path))
+@click.option(
+    "-o", "--out", required=True, type=click.Path(path_type=Path), help="Folder to write."
+)
+@click.option(
+    "--to", "target", type=click.Choice(["pentimento", "official"]), default="pentimento",
+    show_default=True, help="What to write.",
+)  # fmt: skip
+@click.option(
+    "--epoch", default="latest", show_default=True,
+    help="First word of the names of official files, like latest or 200.",
+)  # fmt: skip
+def command(source: Path, out: Path, target: Literal["pentimento", "official"], epoch: str) -> None:
+    """Convert SOURCE: an official .pth of pix2pix or CycleGAN, their folder, or one of our models.
+
+    The architecture is read from the keys. Loading is strict: every key is used, or named with the
+    reason why it was dropped. Files are read as plain tensors only; nothing in them is executed.
+    """
+    if target == "official":
+        _to_official(source, out, epoch)
+    else:
+        _from_official(source, out, epoch)
+
+
+def _from_official(source: Path, out: Path, epoch: str) -> None:
+    from pentimento import catalog, models
+    from pentimento.compat.pix2pix import load_official
+
+    if not source.exists():
+        raise CheckpointError(f"{source}: no such file or folder")
+    if (out / models.CONFIG_FILE).exists():
+        raise CheckpointError(f"{out} already holds a model; choose another folder")
+    system, notes = load_official(source, epoch)
+    name = catalog.name_of(type(system))
+    models.save(system, out, _card(source, name, notes))
+    click.echo(f"{out}  {name}: {_listed(system.config)}")
+    for what, why in notes.items():
+        click.echo(f"  {what}  {why}")
+
+
+def _to_official(source: Path, out: Path, epoch: str) -> None:
+    from pentimento import catalog, models
+    from pentimento.compat.pix2pix import save_official
+    from pentimento.systems.generate.cyclegan import CycleGAN
+    from pentimento.systems.generate.pix2pix import Pix2Pix
+
+    system = models.load(source)
+    if not isinstance(system, Pix2Pix | CycleGAN):
+        raise CheckpointError(
+            f"{source} is a model of {catalog.name_of(type(system))}; only pix2pix and cyclegan "
+            "are written back"
+        )
+    for path in save_official(system, out, epoch):
+        click.echo(str(path))
+
+
+def _listed(config: Any) -> str:
+    shown = ("generator", "depth", "blocks", "width", "norm", "dropout", "critic")
+    values = ((name, getattr(config, name, None)) for name in shown)
+    return ", ".join(f"{name} {value}" for name, value in values if value is not None)
+
+
+def _card(source: Path, name: str, notes: Mapping[str, str]) -> str:
+    lines = [
+        f"# {source.stem}, a converted model of {name}",
+        "",
+        f"Converted from the official checkpoint `{source.name}`. What it was trained on, and "
+        "under which licence, its source says.",
+        "",
+        *(f"- `{what}`: {why}" for what, why in notes.items()),
+    ]
+    return "\n".join(lines).rstrip() + "\n"

@@ -1,0 +1,103 @@
+"""Whole pictures through a translating model: the size that comes in is the size that goes out."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Literal, Protocol, cast
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from pentimento import catalog, models
+from pentimento.errors import CheckpointError, PictureError
+from pentimento.files.compose import to_rgb8
+from pentimento.ops.planes import MOST_CHANNELS, Pixels, pixels_of, planes, with_channels
+from pentimento.structures import ColourMode, Picture
+
+Direction = Literal["AtoB", "BtoA"]
+_MODES: dict[int, ColourMode] = {1: "grey", 3: "rgb"}
+
+
+class _Paints(Protocol):
+    def channels(self, direction: Direction | None = None) -> int: ...
+
+    def predict(
+        self, condition: Tensor, /, *, direction: Direction | None = None, seed: int = 0
+    ) -> Tensor: ...
+
+
+class Translator:
+    """A model of pix2pix or CycleGAN, ready for pictures.
+
+    Args:
+        folder: the model's.
+        direction: `AtoB` or `BtoA`, or None for the model's own.
+
+    Raises:
+        CheckpointError: there is no such model, or it does not translate.
+        ConfigError: it was not trained for this direction.
+    """
+
+    def __init__(self, folder: str | Path, direction: Direction | None = None) -> None:
+        system = models.load(folder)
+        if not (hasattr(system, "channels") and hasattr(system, "predict")):
+            raise CheckpointError(
+                f"{folder} holds a model of {catalog.name_of(type(system))}, which does not "
+                "translate pictures; give one of pix2pix or cyclegan"
+            )
+        self._system, self._direction = cast(_Paints, system), direction
+        self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        system.networks.to(self._device)
+        self._channels = self._system.channels(direction)
+
+    def translate(self, picture: Picture, seed: int = 0) -> Picture:
+        """Return the picture that the model paints from this one.
+
+        Depth, alpha, resolution and EXIF stay. A model that expects more than 4 channels takes
+        class numbers: a grey picture of 8 bits; one that paints more than 4 returns them.
+
+        Args:
+            picture: of any size.
+            seed: of the noise of models that draw some.
+
+        Raises:
+            PictureError: class numbers are expected, and this is a picture.
+            DataError: it holds classes that the model does not know.
+        """
+        pixels = self._pixels(picture)
+        seen = torch.from_numpy(planes(pixels, self._channels))[None].to(self._device)
+        painted = self._system.predict(seen, direction=self._direction, seed=seed)[0]
+        depth = picture.pixels.dtype if self._channels <= MOST_CHANNELS else np.uint8
+        return _as_picture(pixels_of(painted.float().cpu().numpy(), depth), picture)
+
+    def _pixels(self, picture: Picture) -> Pixels:
+        if self._channels > MOST_CHANNELS:
+            if picture.mode != "grey" or picture.pixels.dtype != np.uint8:
+                raise PictureError(
+                    f"{picture.name}: this model takes class numbers 0..{self._channels - 1}, a "
+                    f"grey picture of 8 bits; this one is {picture.mode} {picture.pixels.dtype}"
+                )
+            return picture.pixels[..., 0]
+        pixels: Pixels = to_rgb8(picture) if picture.mode == "cmyk" else picture.pixels
+        if self._channels in (2, 4):
+            alpha = picture.alpha
+            if alpha is None:
+                alpha = np.full(pixels.shape[:2], np.iinfo(pixels.dtype).max, pixels.dtype)
+            return np.dstack([with_channels(pixels, self._channels - 1, picture.name), alpha])
+        return with_channels(pixels, self._channels, picture.name)
+
+
+def _as_picture(painted: Pixels, source: Picture) -> Picture:
+    alpha = source.alpha
+    if painted.ndim == 2:
+        painted, alpha = painted[..., None], None
+    elif painted.shape[2] in (2, 4):
+        painted, alpha = painted[..., :-1], np.ascontiguousarray(painted[..., -1])
+    if alpha is not None and alpha.dtype != painted.dtype:
+        alpha = None
+    mode = _MODES[painted.shape[2]]
+    # A profile describes the colours of its mode; the painted ones follow those it was shown.
+    icc = source.icc if mode == source.mode else None
+    return replace(
+        source, pixels=np.ascontiguousarray(painted), mode=mode, alpha=alpha, icc=icc, format=None
+    )
