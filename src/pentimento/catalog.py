@@ -78,7 +78,7 @@ CATALOG: Final[dict[str, Row]] = {
     "portrait": Row(
         "generate.portrait:Portrait",
         "generate",
-        "Repaint a face by its mask, or with parts of another face (Gu et al. 2019).",
+        "repaint a face by its mask, or with parts of another face",
     ),
 }
 
