@@ -154,6 +154,10 @@ class Stream:
             )
         return batch
 
+    def close(self) -> None:
+        """End the workers now, not at the interpreter's exit, where their end would be an error."""
+        self._batches = iter(())
+
     def news(self) -> list[str]:
         """Return what to tell about samples that were found bad since the last call."""
         news, self._news = self._news, []

@@ -104,6 +104,7 @@ def fit(
             world=fabric.world_size,
             bad=progress.bad,
         )
+        stack.enter_context(contextlib.closing(stream))
         per_step = settings.batch_size * settings.accumulate * fabric.world_size
 
         while progress.step < settings.steps:
