@@ -31,7 +31,7 @@ def make_pictures(folder: Path) -> None:
     from pentimento.structures import Picture
     from pentimento.world.portraits import portrait
 
-    face = astronaut()[0:360, 0:480]
+    face = astronaut()[0:360, 0:480]  # type: ignore[no-untyped-call]  # no types there
     large = cv2.resize(face, (4000, 3000), interpolation=cv2.INTER_CUBIC).astype(np.float32)
     large += np.random.default_rng(0).normal(0, 3, large.shape).astype(np.float32)
     photo = np.clip(large, 0, 255).round().astype(np.uint8)

@@ -61,6 +61,17 @@ def test_half_precision_halves_the_file_and_loads_as_float32(folder: Path, tmp_p
         assert tensors[key].equal(expected)
 
 
+def test_networks_can_stay_behind(folder: Path, tmp_path: Path) -> None:
+    system = models.load(folder)
+    first, *others = system.networks
+    models.save(system, tmp_path / "part", "", networks=(first,))
+    loaded = models.load(tmp_path / "part")
+    assert others
+    assert list(loaded.networks) == [first]
+    for key, tensor in models.weights(loaded.networks).items():
+        assert tensor.equal(models.weights(system.networks)[key])
+
+
 @pytest.mark.parametrize("place", [0.0, 0.3, 0.6, 0.999])
 def test_one_flipped_bit_is_refused(folder: Path, place: float) -> None:
     path = folder / models.MODEL_FILE

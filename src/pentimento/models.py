@@ -1,6 +1,7 @@
 """A model that describes itself: one folder, one argument to load it.
 
-    config.json         {"format": 1, "system": name, "config": {…}, "sha256": {file: [hash, …]}}
+    config.json         {"format": 1, "system": name, "config": {…}, "networks": [name, …],
+                         "sha256": {file: [hash, …]}}
     model.safetensors   every tensor of every network, as `<network>.<key>`
     card.md             what it is, what it was trained on, what it scored
 
@@ -11,7 +12,7 @@ it replaces; at every moment the folder loads.
 
 import json
 import struct
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -55,7 +56,14 @@ def serialise(tensors: Mapping[str, Tensor], *, half: bool = False) -> bytes:
     return pack(plain)
 
 
-def save(system: Any, folder: str | Path, card: str, *, half: bool = False) -> None:
+def save(
+    system: Any,
+    folder: str | Path,
+    card: str,
+    *,
+    half: bool = False,
+    networks: Sequence[str] | None = None,
+) -> None:
     """Write the system's networks as they are now as a model folder.
 
     Args:
@@ -64,12 +72,16 @@ def save(system: Any, folder: str | Path, card: str, *, half: bool = False) -> N
             the new one is.
         card: Markdown for people; data, licence, command and scores belong in it.
         half: store float32 as float16: half the size, about three decimal digits.
+        networks: which ones; all where None. What only training needs, such as critics, can stay
+            behind: the loaded system has no such network.
 
     Raises:
         CheckpointError: the disk is full or failing; an older model in the folder is intact.
     """
     folder = Path(folder)
-    model = serialise(weights(system.networks), half=half)
+    names = list(system.networks) if networks is None else list(networks)
+    kept = nn.ModuleDict({name: system.networks[name] for name in names})
+    model = serialise(weights(kept), half=half)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         accepted = [storage.sha256(model)]
@@ -80,6 +92,7 @@ def save(system: Any, folder: str | Path, card: str, *, half: bool = False) -> N
             "format": FORMAT,
             "system": catalog.name_of(type(system)),
             "config": to_json(system.config),
+            "networks": names,
             "sha256": {MODEL_FILE: accepted},
         }
         storage.replace(folder / CONFIG_FILE, (json.dumps(described, indent=2) + "\n").encode())
@@ -111,6 +124,9 @@ def load(folder: str | Path) -> Any:
     tensors = read_tensors(folder / MODEL_FILE, described["sha256"].get(MODEL_FILE, []))
     with torch.random.fork_rng(devices=[]):  # building draws initial weights; callers' seeds stay
         system = row.system()(config)
+    saved = described.get("networks", list(system.networks))
+    for name in [name for name in system.networks if name not in saved]:
+        del system.networks[name]
     restore(system.networks, tensors, str(folder / MODEL_FILE))
     system.networks.eval()
     return system

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
-from stand_in import FAIR, ColourParser, draw, points
+from stand_in import COLOURS, FAIR, ColourParser, draw, points
 
 from pentimento.errors import FaceError, MaskError, PentimentoError, PictureError
 from pentimento.files.pictures import open_picture, save_picture
@@ -149,6 +149,25 @@ def test_a_reshaped_mask_is_what_the_result_shows(bench: Bench):
     lips = wanted == V["l_lip"]
     seen = np.isin(again.label_map.values, [V["l_lip"], V["u_lip"]])
     assert (lips & seen).sum() > 0.6 * lips.sum()
+
+
+def test_a_shut_mouth_that_is_opened_shows_teeth_and_dark_not_more_lip():
+    shut = draw(*SIZE)
+    line = (np.abs(shut.astype(int) - COLOURS["mouth"]) < 40).all(2)
+    shut[line] = COLOURS["l_lip"]
+    bench = Bench(Picture(shut, name="shut"))
+
+    def open_it(values: np.ndarray) -> None:
+        y, x = (int(a.mean()) for a in np.nonzero(np.isin(values, [V["u_lip"], V["l_lip"]])))
+        values[y - 3 : y + 5, x - 10 : x + 11] = V["mouth"]
+
+    change = bench.mask(open_it)
+    picture = bench.render(change).picture.pixels.astype(float)
+    inside = bench.editor.assets.mask(change.mask).values == V["mouth"]
+    rows = np.flatnonzero(inside.any(1))
+    upper, lower = (picture[row][inside[row]].mean(0) for row in (rows[2], rows[-2]))
+    assert upper.mean() > lower.mean() + 20  # teeth above, dark below
+    assert np.ptp(upper) < 0.5 * np.ptp(COLOURS["l_lip"])  # and no lip's red
 
 
 def test_a_mask_of_the_aligned_face_s_size_is_understood(bench: Bench):

@@ -109,6 +109,8 @@ def _train(
     accept_changes: bool,
     dry_run: bool,
 ) -> None:
+    from torch import nn
+
     from pentimento import catalog, models
     from pentimento.config import from_json, to_json, with_values
     from pentimento.engine import rng
@@ -137,8 +139,9 @@ def _train(
         Settings, {**plan.settings, "steps": system.steps, "batch_size": system.batch_size}
     )
     if init is not None:
-        trained = models.weights(models.load(init).networks)
-        models.restore(system.networks, trained, str(init))
+        trained = models.load(init).networks  # critics may have stayed behind: they start anew
+        begun = nn.ModuleDict({k: net for k, net in system.networks.items() if k in trained})
+        models.restore(begun, models.weights(trained), str(init))
     train = module.open_data(plan.about["data"], "train", config)
     validation = module.open_data(plan.about["data"], "val", config)
 

@@ -41,6 +41,13 @@ from pentimento.session.scene import (
 
 _DARK: Final = 16.0  # of 255, added before logarithms: shadows are not worth much
 _FIELD_SIDE: Final = 192  # px: registration works no finer than this
+_RELIT: Final = 0.5
+"""Largest change of a clone's light, in powers of e: beyond lies an outline that met a beard."""
+
+_EYES: Final = (VALUE["l_eye"], VALUE["r_eye"])
+_EYES_KEEP: Final = 0.7
+"""Share of their own colour that another's eyes keep; the rest follows the skin around them."""
+
 _TYPICAL: Final = {
     "background": (128, 128, 128), "skin": (200, 150, 130), "nose": (200, 148, 128),
     "eye_g": (60, 55, 55), "l_eye": (120, 95, 85), "r_eye": (120, 95, 85),
@@ -159,7 +166,12 @@ class _Canvas:
             domain = grow(own | theirs, 5 * self.unit) & np.isin(scene.labels, FACE)
             others = [v for v in FEATURES if v not in values]
             domain &= ~(np.isin(labels, others) & ~theirs)
-            image = _relit(clone(_light(image), _light(donor.image), domain))
+            here, there = _light(image), _light(donor.image)
+            shift = np.clip(clone(here, there, domain) - there, -_RELIT, _RELIT)
+            image = np.where(domain[..., None], _relit(there + shift), image)
+            eyes = theirs & np.isin(donor.labels, _EYES)
+            share = _EYES_KEEP * cv2.GaussianBlur(eyes.astype(np.float32), (0, 0), self.unit)
+            image = image + (share * eyes)[..., None] * (donor.image - image)
             labels[own] = VALUE["skin"]
             labels[theirs] = donor.labels[theirs]
             self.moved |= domain
@@ -211,6 +223,7 @@ class _Canvas:
         """Return the layer of the face: skin and features, carried to their new places."""
         scene = self.scene
         near = scene.weight > 0
+        opens = (scene.target == VALUE["mouth"]).sum() > 4 * (labels == VALUE["mouth"]).sum()
         shapes = [
             v
             for v in FEATURES
@@ -230,6 +243,9 @@ class _Canvas:
             if value == VALUE["skin"]:
                 have &= ~self.halo
                 near_enough &= ~self.halo
+            if value == VALUE["mouth"] and opens:
+                # The line between closed lips is no inside of a mouth, however far it is stretched.
+                have, near_enough = np.zeros_like(have), np.zeros_like(have)
             missing = want & ~have & ~near_enough
             if not missing.any():
                 continue
@@ -281,6 +297,8 @@ class _Canvas:
         sure = sure if sure.sum() >= 0.2 * known.sum() else known
         new = (self.scene.target == value) & (self.scene.weight > 0) & ~known
         if sure.sum() < 12:
+            if value == VALUE["mouth"]:
+                return self._mouth_inside(image)
             if self.tone is not None and value in PAINTED:
                 return push_pull(self._trusted(value, self.tone), self.tone.known)
             colour = np.array(_TYPICAL[list(VALUE)[value]], np.float32)
@@ -295,6 +313,28 @@ class _Canvas:
         if self.tone is not None and value in PAINTED and new.any():
             return self._told(value, filled, new, self.tone)
         return filled
+
+    def _mouth_inside(self, image: Float) -> Float:
+        """Return the inside of a mouth that was shut: upper teeth in the lips' shade, dark below.
+
+        Neither picture shows it, and what a generator continues from closed lips is more lip.
+        """
+        inside = self.scene.target == VALUE["mouth"]
+        rows = np.arange(inside.shape[0], dtype=np.float32)[:, None]
+        top = np.argmax(inside, 0).astype(np.float32)
+        height = np.maximum(inside.sum(0), 1).astype(np.float32)
+        down = np.clip((rows - top) / height.max(), 0, 1)  # from the upper lip, even at the corners
+        columns = np.flatnonzero(inside.any(0))
+        middle, half = columns.mean(), max(np.ptp(columns) / 2, 1.0)
+        across = np.abs(np.arange(inside.shape[1], dtype=np.float32) - middle)[None] / half
+        teeth = np.clip(2.2 - 3.2 * down, 0, 1) * np.clip(1.8 - 1.6 * across, 0, 1)
+        teeth *= np.clip(0.6 + 2 * down, 0, 1)  # the lip's shadow
+        skin = np.isin(self.scene.labels, (VALUE["skin"], VALUE["nose"]))
+        light = np.float32(0.0 if not skin.any() else np.median(image[skin].max(-1)) / 255)
+        dark = np.array([64, 26, 28], np.float32)
+        ivory = np.array([222, 208, 194], np.float32) * (0.7 + 0.3 * light)
+        drawn = dark + teeth[..., None] * (ivory - dark)
+        return np.asarray(cv2.GaussianBlur(drawn, (0, 0), 0.8 * self.unit), np.float32)
 
     def _trusted(self, value: int, tone: Tone) -> Float:
         """Return the generator's picture of the edit, freed of the error it makes on the class."""
