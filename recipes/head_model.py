@@ -14,6 +14,7 @@ import numpy as np
 from pentimento.world.heads import Heads, load_heads, save_heads
 from pentimento.world.makehuman import EYE_SCALE, learn_heads
 
+ABOUT = "statistical head, weights/head: about a minute on one core"
 CARD = """# The statistical head of the world
 
 A linear model of human heads for `pentimento.world`: it draws training pictures; it describes no

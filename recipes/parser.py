@@ -49,6 +49,7 @@ from pentimento.systems.perceive.face_parsing import (
 )
 
 # Parts of a few pixels weigh more; skin, hair and background would drown them.
+ABOUT: Final = "face parser, weights/face_parsing: about an hour on two busy cores"
 _CLASS_WEIGHTS: Final = tuple(
     {"nose": 1.5, "l_ear": 1.5, "r_ear": 1.5, "eye_g": 1.5}.get(
         name, 1.0 if name in ("background", "skin", "hair", "hat", "neck", "cloth") else 2.0

@@ -44,7 +44,7 @@ from pentimento.session.models import load_parser
 from pentimento.systems.generate.portrait import Config, Portrait, compact, open_data, tiny
 from pentimento.world.portraits import portrait
 
-ABOUT: Final = "portrait generator: about an hour on a core and a half, 10 minutes on a GPU"
+ABOUT: Final = "portrait generator, weights/portrait: about an hour on a core and a half"
 _BENCHMARK: Final = Path(__file__).resolve().parent.parent / "benchmarks" / "portrait.py"
 _SURE: Final = 0.4  # less certain labels are unknown
 
