@@ -65,7 +65,9 @@ def load_vgg19(file: Path) -> tuple[VGG19, str]:
         state = load_tensors(data)
     except (OSError, SafetensorError) as error:
         raise CheckpointError(
-            f"{file}: no readable safetensors file of VGG-19 ({error})"
+            f"{file}: no readable safetensors file of VGG-19 ({error}). Name one in torchvision's "
+            "layout with --set perceptual=vgg19:FILE, or train without: --set perceptual=none, or "
+            "with the parser's features: --set perceptual=parser"
         ) from error
     net = VGG19()
     wanted = net.state_dict()
