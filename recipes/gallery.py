@@ -91,8 +91,8 @@ def _faker(name: str) -> str:
 
 PLATES: Final = (
     Plate("Hair of another woman", _faker("f11"), "swap", "hair", "49-year-old from Slovakia",
-          "Acceptable. Curls and light arrive, drawn longer than they are; a wisp of the old "
-          "blond hair stays on the wall.",
+          "Acceptable. Curls and light arrive, drawn longer than they are; the forehead that was "
+          "under the old hair is flat.",
           other=_faker("f47")),
     Plate("Hair for a balding man", _faker("m54"), "swap", "hair", "43-year-old from Ireland",
           "Good. The hairline is a little too sharp.",
@@ -101,19 +101,21 @@ PLATES: Final = (
           "Good. Shape and colour arrive, the skin around them stays hers.",
           other=_faker("f56")),
     Plate("Mouth of another man", _faker("m21"), "swap", "mouth", "20-year-old from Gambia",
-          "Good. The moustache beside the borrowed mouth comes with it.",
+          "Half good: the mouth sits well but shines too much, and the moustache beside it comes "
+          "along.",
           other=_faker("m49")),
     Plate("A smile, by its mask", _ASTRONAUT, "reshape", "mouth", "Eileen Collins, a photograph",
           "Good. Lips and teeth follow the wider mask.",
           shape=smiling),
     Plate("The mouth opened", _faker("f60"), "reshape", "mouth", "32-year-old from Ivory Coast",
-          "**Failure.** No inside of a mouth is known, so the lips are stretched over it.",
+          "Acceptable. Nobody knows her teeth: a mouth that was shut gets drawn ones, and its "
+          "outline is as square as the mask that was asked for.",
           shape=opened),
     Plate("Brows raised", _faker("m73"), "reshape", "brows", "79-year-old from India",
           "**Failure.** The parser takes wrinkles for brows and they are lifted with them; on "
           "faces whose brows it sees whole, this edit holds.",
           shape=brows_raised),
-    Plate("Nose narrower", _faker("m12"), "reshape", "nose", "MADE",
+    Plate("Nose narrower", _faker("m12"), "reshape", "nose", "34-year-old from Kyrgyzstan",
           "Half good: the nose is narrower, but the shadow of its flanks piles up on the bridge.",
           shape=nose_narrower),
     Plate("Fuller hair", _faker("m65"), "reshape", "hair", "69-year-old from Hungary",
@@ -124,7 +126,7 @@ PLATES: Final = (
           other=_faker("f78")),
     Plate("Skin of another man", _faker("m90"), "restyle", "skin", "40-year-old from Luxembourg",
           "Half good: the tone arrives, but the grey beard, which the mask counts as skin, "
-          "turns violet.",
+          "turns violet and the shaded forehead shows an edge.",
           other=_faker("m16"), amount=0.8),
     Plate("Hair colour of another woman", _faker("f72"), "restyle", "hair",
           "35-year-old from Colombia",

@@ -2,6 +2,7 @@
 
 import re
 import shlex
+import subprocess
 import sys
 from pathlib import Path
 
@@ -66,12 +67,12 @@ def test_commands_name_verbs_and_options_that_exist(line, workshop, monkeypatch)
 
 
 def test_command_reference_is_current():
-    sys.path.insert(0, str(ROOT / "docs"))
-    try:
-        import cli as page
-    finally:
-        sys.path.pop(0)
-    assert page.PAGE.read_text() == page.reference(), "run `make docs`"
+    # In a process of its own: click remembers in what context a verb was first asked for help.
+    done = subprocess.run(
+        [sys.executable, "-c", "import cli; print(cli.reference(), end='')"],
+        cwd=ROOT / "docs", capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert (ROOT / "docs" / "cli.md").read_text() == done.stdout, "run `make docs`"
 
 
 @pytest.mark.parametrize("verb", VERBS)
