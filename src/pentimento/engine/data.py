@@ -203,8 +203,9 @@ def naming_dead_workers() -> Iterator[None]:
     """Name a worker's death; torch reports it wherever the trainer happens to be."""
     try:
         yield
-    except RuntimeError as error:
-        if "DataLoader worker" not in str(error):
+    except (RuntimeError, ConnectionError, EOFError) as error:
+        # The broken pipe of a worker may be noticed before its death is.
+        if isinstance(error, RuntimeError) and "DataLoader worker" not in str(error):
             raise
         raise DataError(
             f"a data worker died ({str(error).splitlines()[0]}). Lack of memory is the usual "
