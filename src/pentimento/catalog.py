@@ -75,6 +75,11 @@ CATALOG: Final[dict[str, Row]] = {
         "perceive",
         "19 parts of an aligned face (U-Net, BiSeNet)",
     ),
+    "features": Row(
+        "perceive.features:Features",
+        "perceive",
+        "what perceptual losses compare with: a small network for pictures of any kind",
+    ),
     "portrait": Row(
         "generate.portrait:Portrait",
         "generate",
