@@ -55,6 +55,16 @@ CATALOG: Final[dict[str, Row]] = {
         "generate",
         "translate between two kinds of pictures without pairs",
     ),
+    "style_transfer": Row(
+        "generate.style_transfer:StyleTransfer",
+        "generate",
+        "the content of one picture in the manner of another",
+    ),
+    "super_resolution": Row(
+        "generate.super_resolution:SuperResolution",
+        "generate",
+        "the large picture behind a small one (SRGAN, ESRGAN)",
+    ),
     "maskgan": Row(
         "generate.maskgan:MaskGAN",
         "generate",

@@ -5,7 +5,7 @@ import safetensors.torch
 import torch
 
 from pentimento.errors import CheckpointError
-from pentimento.losses.perceptual import LEVEL_WEIGHTS, VGG19, feature_distance, load_vgg19
+from pentimento.losses.perceptual import LEVEL_WEIGHTS, VGG, feature_distance, load_vgg
 
 
 def test_feature_distance_by_hand() -> None:
@@ -20,7 +20,7 @@ def test_feature_distance_by_hand() -> None:
 
 
 def test_vgg19_has_torchvisions_keys_and_strides() -> None:
-    net = VGG19()
+    net = VGG()
     keys = set(net.state_dict())
     assert {"features.0.weight", "features.5.bias", "features.28.weight"} <= keys
     assert len(keys) == 26  # 13 convolutions
@@ -34,8 +34,8 @@ def test_vgg19_has_torchvisions_keys_and_strides() -> None:
 
 def test_vgg19_is_never_used_untrained(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="no readable safetensors"):
-        load_vgg19(tmp_path / "none.safetensors")
+        load_vgg(tmp_path / "none.safetensors")
     file = tmp_path / "other.safetensors"
     safetensors.torch.save_file({"features.0.weight": torch.zeros(64, 3, 3, 3)}, file)
     with pytest.raises(CheckpointError, match=r"not torchvision's VGG-19: features\.0\.bias"):
-        load_vgg19(file)
+        load_vgg(file)

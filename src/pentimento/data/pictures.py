@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -17,6 +18,7 @@ from pentimento.data.faces import (
     split_of,
 )
 from pentimento.errors import DataError
+from pentimento.world.painting import painting
 
 
 @dataclass(frozen=True)
@@ -85,3 +87,25 @@ def open_pictures(spec: str, split: Literal["train", "val"], size: int) -> Folde
             "validation, chosen by name, so add pictures"
         )
     return Folder(kept, size, varied=split == "train")
+
+
+def read_style(style: str, size: int) -> NDArray[np.uint8]:
+    """Return a picture for its manner: (H, W, 3) uint8, the shorter side `size`.
+
+    Args:
+        style: a picture file, or `painting:SEED`, which is drawn (`world.painting`).
+        size: in pixels.
+
+    Raises:
+        DataError: the file cannot be read, or SEED is no number.
+    """
+    kind, _, seed = style.partition(":")
+    if kind == "painting":
+        if not seed.isdecimal():
+            raise DataError(f"painting:SEED, where SEED is a number; got {style!r}")
+        return painting(int(seed), size)
+    picture = read_rgb(Path(style).expanduser())
+    height, width = (round(side * size / min(picture.shape[:2])) for side in picture.shape[:2])
+    shrinks = size < min(picture.shape[:2])
+    how = cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC
+    return np.asarray(cv2.resize(picture, (width, height), interpolation=how), np.uint8)

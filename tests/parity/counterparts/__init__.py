@@ -75,7 +75,10 @@ def table() -> dict[str, Build]:
         pix2pix,
         pix2pixhd,
         portrait,
+        spade,
+        style_transfer,
         stylegan2,
+        super_resolution,
         swapping_autoencoder,
     )
 
@@ -86,7 +89,10 @@ def table() -> dict[str, Build]:
         **pix2pix.COUNTERPARTS,
         **pix2pixhd.COUNTERPARTS,
         **portrait.COUNTERPARTS,
+        **spade.COUNTERPARTS,
+        **style_transfer.COUNTERPARTS,
         **stylegan2.COUNTERPARTS,
+        **super_resolution.COUNTERPARTS,
         **swapping_autoencoder.COUNTERPARTS,
     }
 

@@ -1,0 +1,3 @@
+"""x."""
+from parity.counterparts import Build
+COUNTERPARTS: dict[str, Build] = {}
