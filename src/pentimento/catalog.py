@@ -35,6 +35,11 @@ class Row:
 
 
 CATALOG: Final[dict[str, Row]] = {
+    "cgan": Row(
+        "generate.cgan:ConditionalGAN",
+        "generate",
+        "small pictures of the class that is asked for",
+    ),
     "pix2pix": Row(
         "generate.pix2pix:Pix2Pix",
         "generate",

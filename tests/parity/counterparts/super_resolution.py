@@ -1,5 +1,7 @@
 """SRResNet, RRDB and the critic of BasicSR."""
 
+import torch
+
 from parity.counterparts import Build, Counterpart, keyed
 from parity.fixture import Fixture
 from pentimento.compat import super_resolution as compat
@@ -7,18 +9,10 @@ from pentimento.systems.generate.super_resolution import Config, VGGCritic, buil
 
 
 def _generator(fixture: Fixture) -> Counterpart:
-    state = {key: _Shaped(shape) for key, shape in fixture.shapes.items()}
-    fields, keys = compat.infer(state)  # type: ignore[arg-type]  # shapes are all it looks at
+    state = {key: torch.empty(shape, device="meta") for key, shape in fixture.shapes.items()}
+    fields, keys = compat.infer(state)
     net = build_generator(Config(**fields, size=96, judge="none"))
     return keyed(keys, net, lambda run: {"y": net(run.inputs["x"])})
-
-
-class _Shaped:
-    def __init__(self, shape: tuple[int, ...]) -> None:
-        self.shape = shape
-
-    def __len__(self) -> int:
-        return self.shape[0]
 
 
 def _critic(fixture: Fixture) -> Counterpart:
