@@ -50,6 +50,11 @@ CATALOG: Final[dict[str, Row]] = {
         "generate",
         "large pictures from label maps, coarse to fine, in drawn styles",
     ),
+    "spade": Row(
+        "generate.spade:SPADE",
+        "generate",
+        "pictures from label maps that steer every layer, in drawn styles",
+    ),
     "bicyclegan": Row(
         "generate.bicyclegan:BicycleGAN",
         "generate",
