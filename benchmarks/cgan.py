@@ -23,9 +23,11 @@ from pentimento import models
 from pentimento.config import with_values
 from pentimento.engine.loop import fit
 from pentimento.engine.settings import Settings
-from pentimento.systems.generate.cgan import Config, ConditionalGAN, compact, open_data
+from pentimento.engine.system import Split
+from pentimento.systems.generate.cgan import ConditionalGAN, Config, compact, open_data
 from pentimento.world.digits import CLASSES, digit
 
+_SPLITS: Final[tuple[Split, ...]] = ("train", "val")
 _JUDGED: Final = 2_000  # samples per network
 _FIRST_UNSEEN: Final = 500_000_000
 
@@ -48,7 +50,7 @@ def classifier() -> tuple[nn.Module, float]:
     pictures, kinds = digits(_FIRST_UNSEEN, 6_000)
     for epoch in range(4):
         order = torch.randperm(len(kinds), generator=torch.Generator().manual_seed(epoch))
-        for chosen in order.split(100):
+        for chosen in order.view(-1, 100):
             # Samples of a GAN are rougher than drawn digits: the classifier must not mind.
             rough = pictures[chosen] + 0.2 * torch.randn_like(pictures[chosen])
             loss = F.cross_entropy(network(rough), kinds[chosen])
@@ -70,9 +72,9 @@ def trained(name: str, config: Config, out: Path) -> ConditionalGAN:
     )  # fmt: skip
     run = out / name
     if not (run / "checkpoints").exists() or not (run / "done").exists():
-        data = [open_data("digits:count=5000", split, config) for split in ("train", "val")]
+        train, val = (open_data("digits:count=5000", s, config) for s in _SPLITS)
         resume = (run / "checkpoints").exists()
-        outcome = fit(ConditionalGAN(config), run, *data, settings, resume=resume)  # type: ignore[arg-type]
+        outcome = fit(ConditionalGAN(config), run, train, val, settings, resume=resume)
         if outcome.signal is not None:
             raise SystemExit(128 + outcome.signal)
         (run / "done").touch()
@@ -83,7 +85,7 @@ def trained(name: str, config: Config, out: Path) -> ConditionalGAN:
 def spread(pictures: Tensor, kinds: Tensor) -> float:
     """Return the mean distance between pictures of one class, averaged over classes."""
     apart = []
-    for kind in kinds.unique():
+    for kind in range(CLASSES):
         own = pictures[kinds == kind].flatten(1)[:100]
         if len(own) > 1:
             apart.append(torch.pdist(own).mean())
@@ -106,7 +108,9 @@ def main(out: Path, steps: int, picture: Path | None) -> None:
     asked = torch.arange(_JUDGED) % CLASSES
     rows, sheets = [], []
     for name, conditional in (("unconditional", False), ("conditional", True)):
-        config = with_values(compact(), [f"steps={steps}", f"conditional={str(conditional).lower()}"])
+        config = with_values(
+            compact(), [f"steps={steps}", f"conditional={str(conditional).lower()}"]
+        )
         painted = trained(name, config, out).predict(asked, seed=1)
         with torch.no_grad():
             chances = judge(painted).softmax(1)
@@ -119,7 +123,9 @@ def main(out: Path, steps: int, picture: Path | None) -> None:
             f"{varied:.2f} |"
         )
         sheets.append(sheet(painted[:50], 5))
-    print(f"{steps} steps each; the classifier is right on {accuracy:.1%} of unseen drawn digits.\n")
+    print(
+        f"{steps} steps each; the classifier is right on {accuracy:.1%} of unseen drawn digits.\n"
+    )
     print("| loss | the digit asked for | digits painted | certainty | variety |")
     print("|---|---|---|---|---|")
     print("\n".join(rows))

@@ -23,6 +23,7 @@ from pentimento import models
 from pentimento.config import with_values
 from pentimento.engine.loop import fit
 from pentimento.engine.settings import Settings
+from pentimento.engine.system import Split
 from pentimento.losses.perceptual import Judge, look_alike
 from pentimento.metrics.images import psnr, sharpness, ssim
 from pentimento.systems.generate.super_resolution import (
@@ -33,6 +34,7 @@ from pentimento.systems.generate.super_resolution import (
     reduce,
 )
 
+_SPLITS: Final[tuple[Split, ...]] = ("train", "val")
 _SQUARES: Final = ("pixel=mse", "judge=none", "adversarial=none", "adversarial_from=0")
 
 
@@ -45,9 +47,9 @@ def trained(name: str, config: Config, spec: str, out: Path) -> SuperResolution:
     )  # fmt: skip
     run = out / name
     if not (run / "done").exists():
-        data: list[Any] = [open_data(spec, split, config) for split in ("train", "val")]
+        train, val = (open_data(spec, split, config) for split in _SPLITS)
         resume = (run / "checkpoints").exists()
-        outcome = fit(SuperResolution(config), run, *data, settings, resume=resume)
+        outcome = fit(SuperResolution(config), run, train, val, settings, resume=resume)
         if outcome.signal is not None:
             raise SystemExit(128 + outcome.signal)
         (run / "done").touch()

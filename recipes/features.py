@@ -1,7 +1,6 @@
 """The bundled feature network, from data to card.
 
-    python recipes/features.py --data DATA --portraits DIR --out runs/features \\
-        --weights src/pentimento/weights/features
+    python recipes/features.py --data DATA --portraits DIR --out runs/features --weights FOLDER
 
 DIR holds rendered portraits as `pentimento world portraits DIR` writes them; several may be joined
 by commas. DATA holds `faker_portraits` (CC0) and `congress_gray` (public domain), from which the
@@ -54,12 +53,12 @@ def train(
         clip=5.0,
         average_decay=0.99,
     )
-    data = open_data(spec, "train", config), open_data(spec, "val", config)
     began = time.monotonic()
     outcome = fit(
         Features(config),
         out,
-        *data,
+        open_data(spec, "train", config),
+        open_data(spec, "val", config),
         settings,
         about={"data": spec, "recipe": "features"},
         resume=(out / "checkpoints").exists(),

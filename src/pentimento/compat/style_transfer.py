@@ -7,12 +7,13 @@ from typing import Final
 from torch import Tensor
 
 from pentimento.compat.official import KeyMap, State
-from pentimento.systems.generate.style_transfer import Config, StyleTransfer
+from pentimento.systems.generate.style_transfer import LAST_UNIT, Config, StyleTransfer
 
 _NAMES: Final = {
     "first": ("conv1", "in1"), "down.0": ("conv2", "in2"), "down.1": ("conv3", "in3"),
     "up.0": ("deconv1", "in4"), "up.1": ("deconv2", "in5"),
 }  # fmt: skip
+_LAST: Final = "deconv3."
 _STATISTICS: Final = re.compile(r"in\d\.(running_(mean|var)|num_batches_tracked)$")
 
 
@@ -29,10 +30,27 @@ def _official(key: str) -> str:
     return f"{conv}.conv2d.{rest}" if layer == "conv" else f"{norm}.{rest}"
 
 
-TRANSFORMER: Final = KeyMap("fast neural style's transformer", _official)
+_NAMES_ONLY: Final = KeyMap("fast neural style's transformer", _official)
 
 
-def is_transformer(state: Mapping[str, Tensor]) -> bool:
+def to_official(ours: Mapping[str, Tensor]) -> State:
+    """Return our transformer's state under the official names and in the official units."""
+    state = _NAMES_ONLY.to_official(ours)
+    return {k: v * LAST_UNIT if k.startswith(_LAST) else v for k, v in state.items()}
+
+
+def to_ours(official: Mapping[str, Tensor], ours: Mapping[str, Tensor]) -> State:
+    """Return an official state for the transformer whose present state is `ours`; strict.
+
+    Raises:
+        CheckpointError: a key is missing, unknown, or of another shape.
+    """
+    state = _NAMES_ONLY.from_official(official, ours)
+    # The unit is a power of two: nothing is rounded on the way or back.
+    return {k: v / LAST_UNIT if k.startswith("last.") else v for k, v in state.items()}
+
+
+def recognises(state: Mapping[str, Tensor]) -> bool:
     """Tell whether an official state dict is one of fast neural style."""
     return {"conv1.conv2d.weight", "deconv3.conv2d.weight"} <= state.keys()
 
@@ -47,14 +65,12 @@ def from_official(state: Mapping[str, Tensor]) -> tuple[StyleTransfer, dict[str,
         CheckpointError: a key is missing or unknown.
     """
     kept: State = {key: value for key, value in state.items() if not _STATISTICS.search(key)}
-    notes = {
-        key: "dropped: running statistics that old InstanceNorm kept and never used"
-        for key in state.keys() - kept.keys()
-    }
+    why = "dropped: running statistics that old InstanceNorm kept and never used"
+    notes = dict.fromkeys(state.keys() - kept.keys(), why)
     blocks = len({key.split(".")[0] for key in kept if key.startswith("res")})
     notes["style"] = "the file does not tell; painting:0 stands in and is not used to paint"
     system = StyleTransfer(Config(width=len(kept["conv1.conv2d.weight"]), blocks=blocks))
     network = system.networks["transformer"]
-    network.load_state_dict(TRANSFORMER.from_official(kept, network.state_dict()))
+    network.load_state_dict(to_ours(kept, network.state_dict()))
     network.eval()
     return system, notes

@@ -74,14 +74,23 @@ def _critic(key: str) -> str:
 CRITIC: Final = KeyMap("BasicSR's VGG critic", _critic)
 
 
+def keys_of(config: Config) -> KeyMap:
+    """Return BasicSR's key map for a generator."""
+    return SRRESNET if config.generator == "srresnet" else RRDB
+
+
 # --- files ----------------------------------------------------------------------------------------
 
 _FIRST: Final = ("conv_first.weight", "model.0.weight")
-_MARKS: Final = ("body.0.conv1.weight", "body.0.rdb1.conv1.weight", "RRDB_trunk.0.RDB1.conv1.weight",
-                 "model.1.sub.0.RDB1.conv1.0.weight")  # fmt: skip
+_MARKS: Final = (
+    "body.0.conv1.weight",
+    "body.0.rdb1.conv1.weight",
+    "RRDB_trunk.0.RDB1.conv1.weight",
+    "model.1.sub.0.RDB1.conv1.0.weight",
+)
 
 
-def is_generator(state: Mapping[str, Tensor]) -> bool:
+def recognises(state: Mapping[str, Tensor]) -> bool:
     """Tell whether an official state dict is one of these generators."""
     return any(key in state for key in _FIRST) and any(key in state for key in _MARKS)
 
@@ -97,7 +106,9 @@ def infer(state: Mapping[str, Tensor]) -> tuple[dict[str, Any], KeyMap]:
     width, seen = state[first].shape[:2]
     prefix = mark.split("0.")[0] if not mark.startswith("model") else "model.1.sub."
     numbers = {int(k.removeprefix(prefix).split(".")[0]) for k in state if k.startswith(prefix)}
-    blocks = len(numbers) - mark.startswith("model")  # there the layer behind them has a number, too
+    blocks = len(numbers) - mark.startswith(
+        "model"
+    )  # there the layer behind them has a number, too
     if mark == _MARKS[0]:
         folded = len(state["upconv1.weight"]) // width
         scale = 4 if "upconv2.weight" in state else round(folded**0.5)

@@ -7,6 +7,7 @@ with one folder of pictures per class; the classes are numbered in the order of 
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Final, Literal
 
@@ -49,8 +50,13 @@ class Digits:
     def sample(self, index: int, rng: np.random.Generator) -> ClassSample:
         """Return digit `index`; all ten take turns."""
         kind = index % CLASSES
-        drawn = digit(self._first + index, kind, self._size)[..., None]
+        drawn = _drawn(self._first + index, kind, self._size)[..., None]
         return ClassSample(with_channels(drawn, self._channels), kind)
+
+
+@lru_cache(maxsize=50_000)  # drawing takes longer than a step; a digit is a kilobyte
+def _drawn(seed: int, kind: int, size: int) -> NDArray[np.uint8]:
+    return digit(seed, kind, size)
 
 
 class ClassFolders:

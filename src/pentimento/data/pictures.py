@@ -65,25 +65,31 @@ def open_pictures(spec: str, split: Literal["train", "val"], size: int) -> Folde
     """Open a folder of pictures, or the pictures of any face data.
 
     Args:
-        spec: `pictures:DIR`, all picture files below DIR, or a specification of `data.faces`.
+        spec: `pictures:DIR`, all picture files below DIR, or several of them joined by commas; or
+            a specification of `data.faces`.
         split: about a tenth of the files, chosen by the hash of their names, is for validation.
         size: side of the samples in pixels.
 
     Raises:
         DataError: nothing to read there for this split.
     """
-    kind, _, name = spec.partition(":")
-    if kind != "pictures":
+    parts = [part.strip() for part in spec.split(",")]
+    if not all(part.startswith("pictures:") for part in parts):
         return open_faces(spec, split, size)
-    files = [p for p in sorted(Path(name).expanduser().rglob("*")) if p.suffix.lower() in PICTURES]
-    if not files:
-        raise DataError(
-            f"{name or 'an empty name'}: no picture files ({', '.join(PICTURES)}) there"
-        )
+    files: list[Path] = []
+    for part in parts:
+        name = part.removeprefix("pictures:")
+        found = sorted(Path(name).expanduser().rglob("*"))
+        found = [path for path in found if path.suffix.lower() in PICTURES]
+        if not name or not found:
+            raise DataError(
+                f"{name or 'an empty name'}: no picture files ({', '.join(PICTURES)}) there"
+            )
+        files += found
     kept = [path for path in files if split_of(path.stem) == split]
     if not kept:
         raise DataError(
-            f"{name}: none of its {len(files)} pictures falls into {split}; about a tenth is for "
+            f"{spec}: none of its {len(files)} pictures falls into {split}; about a tenth is for "
             "validation, chosen by name, so add pictures"
         )
     return Folder(kept, size, varied=split == "train")

@@ -159,10 +159,13 @@ class Judge:
     def _open(self) -> nn.Module:
         kind, _, name = self.source.partition(":")
         network: nn.Module
-        if kind == "features":
-            network, digest = load_features()
-        else:
-            network, digest = load_vgg(Path(name), 16 if kind == "vgg16" else 19, self.taps)
+        # Building draws weights that are never used: a resumed run opens the file later, and must
+        # not draw other noise for it.
+        with torch.random.fork_rng(devices=[]):
+            if kind == "features":
+                network, digest = load_features()
+            else:
+                network, digest = load_vgg(Path(name), 16 if kind == "vgg16" else 19, self.taps)
         found = torch.tensor(list(bytes.fromhex(digest)), dtype=torch.uint8)
         if self.digest.numel() and not found.equal(self.digest):
             raise CheckpointError(

@@ -9,12 +9,12 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-# Ground, then from the most to the least frequent colour; RGB.
+# Ground, and colours from the most to the least frequent.
 _PALETTES: Final = (
-    ((24, 38, 84), ((38, 78, 150), (86, 146, 190), (236, 190, 74), (222, 120, 48), (240, 228, 190))),
-    ((92, 46, 30), ((186, 84, 44), (228, 156, 64), (92, 110, 62), (44, 60, 72), (244, 222, 170))),
-    ((30, 66, 60), ((62, 124, 96), (150, 178, 98), (206, 92, 104), (240, 176, 160), (34, 50, 92))),
-)  # fmt: skip
+    ("182654", "264e96 5692be ecbe4a de7830 f0e4be"),
+    ("5c2e1e", "ba542c e49c40 5c6e3e 2c3c48 f4deaa"),
+    ("1e423c", "3e7c60 96b262 ce5c68 f0b0a0 22325c"),
+)
 _SHARES: Final = (0.34, 0.24, 0.18, 0.14, 0.10)
 _BRISTLES: Final = 5
 
@@ -30,7 +30,7 @@ def painting(seed: int, size: int) -> NDArray[np.uint8]:
         (size, size, 3) uint8 RGB.
     """
     rng = np.random.default_rng(seed)
-    ground, colours = _PALETTES[seed % len(_PALETTES)]
+    ground, *colours = (_rgb(c) for c in " ".join(_PALETTES[seed % len(_PALETTES)]).split())
     canvas = np.full((size, size, 3), ground, np.uint8)
     angle = np.pi * _smooth(rng, size, size / 5)  # swirls about a fifth of the picture wide
     region = _smooth(rng, size, size / 7)  # which colour prevails where
@@ -42,9 +42,13 @@ def painting(seed: int, size: int) -> NDArray[np.uint8]:
             x, y = rng.uniform(0, size, 2)
             path = _path(angle, x, y, steps=6, length=width)
             place = ranks[int(y), int(x)] + rng.normal(0, 0.06)
-            colour = np.array(colours[min(int(np.searchsorted(edges, place)), len(edges) - 1)])
+            colour = colours[min(int(np.searchsorted(edges, place)), len(edges) - 1)]
             _stroke(canvas, path, width, colour + rng.normal(0, 10, 3), rng)
     return canvas
+
+
+def _rgb(colour: str) -> NDArray[np.uint8]:
+    return np.frombuffer(bytes.fromhex(colour), np.uint8)
 
 
 def _smooth(rng: np.random.Generator, size: int, scale: float) -> NDArray[np.float64]:

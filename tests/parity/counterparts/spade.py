@@ -2,7 +2,7 @@
 
 import re
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from parity.counterparts import Build, Counterpart, keyed
 from parity.fixture import Fixture, Run
@@ -45,25 +45,33 @@ def _critic(fixture: Fixture) -> Counterpart:
     net = Critic(seen, width, len(layers) - 2, len(scales))
 
     def call(run: Run) -> dict[str, Tensor]:
-        inner: list[Tensor] = []
-        hook = net.scales[0][1][0].register_forward_hook(  # type: ignore[index,operator]
-            lambda *args: inner.append(args[2].clone())
-        )
+        tapped: list[Tensor] = []
+
+        def tap(_: nn.Module, __: object, out: Tensor) -> Tensor:
+            tapped.append(out.clone())
+            # The recorder's tap handed its first value on: behind this layer, the passes that the
+            # losses were recorded from go on with what it gave for `x`. Features and scores of the
+            # networks are not touched by that, the recorded losses are.
+            return tapped[0]
+
         reals = net(run.inputs["x"])
-        hook.remove()
+        features = {
+            f"D{i}_feat{j}": x for i, scale in enumerate(reals) for j, x in enumerate(scale)
+        }
+        mode = net.training
         net.eval()  # the losses are of frozen u and v
+        hook = net.scales[0][1][0].register_forward_hook(tap)  # type: ignore[index,operator]
         real, fake = net(run.inputs["x"]), net(run.inputs["x_fake"])
+        hook.remove()
+        net.train(mode)
         losses = {
             "hinge_D_real": hinge(scores(real), True) / len(scales),
             "hinge_D_fake": hinge(scores(fake), False) / len(scales),
             "hinge_G": wasserstein(scores(fake), True) / len(scales),
             "feature_matching": 10 * matching(fake, real),
         }
-        features = {
-            f"D{i}_feat{j}": x for i, scale in enumerate(reals) for j, x in enumerate(scale)
-        }
         told = {f"loss/{name}": loss.reshape(1) for name, loss in losses.items()}
-        return {**features, **told, "@discriminator_0.model1.0.0": inner[0]}
+        return {**features, **told, "@discriminator_0.model1.0.0": tapped[0]}
 
     return keyed(compat.CRITIC, net, call)
 

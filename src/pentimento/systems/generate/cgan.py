@@ -87,9 +87,7 @@ def paper() -> Config:
 
 def compact() -> Config:
     """Return a model with half the units; minutes on a CPU core."""
-    return Config(
-        class_width=200, width=600, critic_width=120, critic_class_width=25, steps=10_000
-    )
+    return Config(class_width=200, width=600, critic_width=120, critic_class_width=25, steps=10_000)
 
 
 def tiny() -> Config:
@@ -196,16 +194,15 @@ class ConditionalGAN:
         config: see `Config`.
     """
 
-    score: Final[tuple[str, Literal["max", "min"]]] = ("distance", "min")
-
     def __init__(self, config: Config) -> None:
         c = self.config = config
         self.networks = nn.ModuleDict({"generator": Generator(c), "critic": Critic(c)})
-        self.optimizers = {
+        self.optimizers: Mapping[str, OptimizerSpec] = {
             name: OptimizerSpec((name,), c.lr, (0.5, 0.999)) for name in self.networks
         }
-        self.averaged = ("generator",)
+        self.averaged: tuple[str, ...] = ("generator",)
         self.batch_size, self.steps = c.batch_size, c.steps
+        self.score: tuple[str, Literal["max", "min"]] = ("distance", "min")
 
     def collate(self, samples: Sequence[ClassSample]) -> Batch:
         """Stack pictures and classes."""

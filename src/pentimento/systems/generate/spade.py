@@ -230,7 +230,7 @@ class Generator(nn.Module):
         for module in self.modules():
             if isinstance(module, nn.Conv2d | nn.Linear):
                 nn.init.xavier_normal_(module.weight, 0.02)
-                nn.init.zeros_(module.bias)
+                nn.init.zeros_(module.bias)  # type: ignore[arg-type]  # there is one
 
     def forward(self, labels: Tensor, style: Tensor | None = None) -> Tensor:
         """Paint.
@@ -429,7 +429,9 @@ class SPADE:
                 wanted = self._judge(real)
             apart = [
                 weight * F.l1_loss(one, other)
-                for weight, one, other in zip(VGG_WEIGHTS[-len(wanted) :], self._judge(fake), wanted, strict=True)
+                for weight, one, other in zip(
+                    VGG_WEIGHTS[-len(wanted) :], self._judge(fake), wanted, strict=True
+                )
             ]
             terms["generator/perceptual"] = c.perceptual_weight * torch.stack(apart).sum()
         return terms

@@ -165,9 +165,7 @@ class Crops:
 
 def open_data(spec: str, split: Split, config: Config) -> Crops:
     """Open pictures; see `pentimento.data.pictures`."""
-    return Crops(
-        open_pictures(spec, split, config.load_size), config.size, varied=split == "train"
-    )
+    return Crops(open_pictures(spec, split, config.load_size), config.size, varied=split == "train")
 
 
 @plain_dataclass(frozen=True)
@@ -371,11 +369,11 @@ class SuperResolution:
         if c.adversarial != "none":
             self.networks["critic"] = VGGCritic(c.size, c.critic_width)
         schedule = linear_decay(0.5) if c.adversarial_from == 0 else _two_parts(c.adversarial_from)
-        self.optimizers = {
+        self.optimizers: Mapping[str, OptimizerSpec] = {
             name: OptimizerSpec((name,), c.lr, (0.9, 0.99), schedule=schedule)
             for name in self.networks
         }
-        self.averaged = ("generator",)
+        self.averaged: tuple[str, ...] = ("generator",)
         self.batch_size, self.steps = c.batch_size, c.steps
         self._judge = None if c.judge == "none" else Judge(c.judge, ["conv5_4"])
         self.score: tuple[str, Literal["max", "min"]] = (

@@ -272,8 +272,6 @@ class Features:
         config: see `Config`.
     """
 
-    score: Final[tuple[str, Literal["max", "min"]]] = ("undone", "max")
-
     def __init__(self, config: Config) -> None:
         c = self.config = config
         self.networks = nn.ModuleDict(
@@ -285,9 +283,11 @@ class Features:
                 nn.init.zeros_(conv.bias)  # type: ignore[arg-type]  # there is one
         schedule = warm_up(0.05, linear_decay(0.5))
         networks = ("features", "answers")
-        self.optimizers = {"features": OptimizerSpec(networks, c.lr, schedule=schedule)}
-        self.averaged = ("features", "answers")
+        spec = OptimizerSpec(networks, c.lr, schedule=schedule)
+        self.optimizers: Mapping[str, OptimizerSpec] = {"features": spec}
+        self.averaged: tuple[str, ...] = networks
         self.batch_size, self.steps = c.batch_size, c.steps
+        self.score: tuple[str, Literal["max", "min"]] = ("parts", "max")
 
     def collate(self, samples: Sequence[Sample]) -> Batch:
         """Stack pictures and truths."""
@@ -381,7 +381,11 @@ class Features:
         for convs, total in zip(net.levels, sums, strict=True):
             mean = total / count
             factor = torch.where(mean > 1e-4, mean, torch.ones_like(mean))
-            first, second = convs  # type: ignore[misc]  # a list of two convolutions
+            assert isinstance(convs, nn.ModuleList)
+            first, second = convs
+            assert isinstance(first, nn.Conv2d)
+            assert isinstance(second, nn.Conv2d)
+            assert second.bias is not None
             if taken is not None:
                 first.weight.mul_(taken[:, None, None])
             second.weight.div_(factor[:, None, None, None])
