@@ -149,7 +149,7 @@ def untrained(widths: list[int], seed: int) -> FeatureNet:
 @click.command()
 @click.option("--data", required=True, type=click.Path(path_type=Path))
 @click.option("--model", type=click.Path(path_type=Path), help="[default: the bundled one]")
-@click.option("--rendered", default=20, show_default=True, help="Rendered portraits.")
+@click.option("--rendered", default=8, show_default=True, help="Rendered portraits.")
 def main(data: Path, model: Path | None, rendered: int) -> None:
     """Print a table of shares of right choices."""
     network, _ = load_features(model / "model.safetensors" if model else BUNDLED)
