@@ -7,19 +7,22 @@ Small people are drawn from a cast of a hundred whose triangles were merged on a
 Alphabet: V vertices; T triangles.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from pentimento.labels import CELEBAMASK19
 from pentimento.world import materials as m
+from pentimento.world.bodies import BODY_PARTS, WAIST, Build, Gesture, body, draw_build
 from pentimento.world.figure import Figure, Pose, draw_figure
 from pentimento.world.heads import Heads
 from pentimento.world.light import bake, unit
-from pentimento.world.mesh import Mesh, vertex_normals
+from pentimento.world.mesh import Mesh, part_index, vertex_normals
 from pentimento.world.shading import Looks, Surface
+from pentimento.world.textures import BROW_U, FIELDS, HAIRLINE, STRAND
 
 Floats = NDArray[np.float32]
 
@@ -27,8 +30,26 @@ CAST: Final = 96
 """People that stand in wherever somebody is small."""
 
 _UPRIGHT: Final = Pose(0.0, 0.0, 0.0, 0.0)
-_OFFSET: Final = np.array((0.0, 6.0, 0.25), np.float32)  # what `Pose` subtracts
 _CELLS: Final = {"coarse": 0.12, "middle": 0.035}  # decimetres
+
+PARTS: Final = (
+    "none", "face", "nose", "u_lip", "l_lip", "mouth", "l_eye", "r_eye", "l_ear", "r_ear", "neck",
+    *BODY_PARTS,
+)  # fmt: skip
+"""The I of IUV. Left and right are the subject's. Up to `neck` U and V are those of the head's one
+atlas, as in portraits; every later part has a chart of its own."""
+
+PART_OF_CLASS: Final = np.array(
+    [
+        PARTS.index({"skin": "face"}.get(name, name if name in PARTS else "none"))
+        for name in CELEBAMASK19.classes
+    ],
+    np.uint8,
+)
+"""CelebAMask-HQ class of a triangle of the head → index into `PARTS`."""
+
+_FACE: Final = ("skin", "nose", "u_lip", "l_lip", "l_lid", "r_lid")
+_FIRST_BODY_PART: Final = PARTS.index(BODY_PARTS[0])
 
 
 @dataclass(frozen=True)
@@ -40,6 +61,7 @@ class Actor:
             one column each.
         classes: (T,) CelebAMask-HQ classes.
         head: (T,) bool, triangles whose `surface.uv` is the head's atlas.
+        facial: (T,) bool, triangles of the face: skin without the scalp, nose and lips.
         solids: vertices that are no strands, the first ones.
         rooted: the solid vertex of every later one.
         casters: (C, 3) triangles that cast shadows.
@@ -47,12 +69,14 @@ class Actor:
         face: (F, 3) facial skin at rest.
         landmarks: 5, 68, 98 → (n, 3) at rest.
         looks: what everything is made of; eyes at rest.
+        build: of the body below the bust.
         attributes: what was drawn.
     """
 
     surface: Surface
     classes: NDArray[np.uint8]
     head: NDArray[np.bool_]
+    facial: NDArray[np.bool_]
     solids: int
     rooted: NDArray[np.int64]
     casters: NDArray[np.int32]
@@ -60,7 +84,37 @@ class Actor:
     face: Floats
     landmarks: dict[int, Floats]
     looks: Looks
+    build: Build
     attributes: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Posed:
+    """A person in a stance, the face at the origin.
+
+    Attributes:
+        surface: `light` as in `Actor`.
+        classes: (T,) CelebAMask-HQ classes.
+        part: (T,) index into `PARTS`; 0 where there are no dense coordinates.
+        casters: (C, 3) triangles that cast shadows.
+        lens: spectacle lenses.
+        looks: what everything is made of.
+        facial: (F,) triangles of the face.
+        face: facial skin at rest, as `Actor.face`.
+        landmarks: at rest, as `Actor.landmarks`.
+        stance: the stance, moved so that the middle of the face is at the origin.
+    """
+
+    surface: Surface
+    classes: NDArray[np.uint8]
+    part: NDArray[np.uint8]
+    casters: NDArray[np.int32]
+    lens: Mesh
+    looks: Looks
+    facial: NDArray[np.int64]
+    face: Floats
+    landmarks: dict[int, Floats]
+    stance: "Stance"
 
 
 @dataclass(frozen=True)
@@ -71,11 +125,13 @@ class Stance:
         head: the turn of the head against the body, degrees.
         turn: of the whole body about y, degrees, to the subject's left.
         lean: of the whole body about the viewing axis, degrees, to the subject's right.
+        gesture: of arms and legs.
     """
 
     head: Pose
-    turn: float = 0.0
-    lean: float = 0.0
+    turn: float
+    lean: float
+    gesture: Gesture
 
     def matrix(self) -> NDArray[np.float64]:
         """Return (3, 3) the rotation of the whole body."""
@@ -136,38 +192,67 @@ def _cast(key: _Key, number: int, detail: str) -> Actor:
 
 
 def _fresh(heads: Heads, number: int) -> Actor:
-    """Draw a figure upright and bake it."""
+    """Draw a figure upright, cut it off below the chest and bake it."""
     rng = np.random.Generator(np.random.PCG64([number, 77]))
     figure = draw_figure(rng, heads, _UPRIGHT)
-    return _actor(figure)
-
-
-def _actor(figure: Figure) -> Actor:
-    s = figure.surface
-    n = figure.solids
+    s, n = figure.surface, figure.solids
     shift = s.rest[0] - s.position[0]  # the figure is upright: a shift separates it from rest
     light = np.zeros_like(s.position)
     light[:n] = bake(s.position[:n], s.normal[:n], figure.casters, np.eye(3))
     light[n:] = light[figure.rooted]
     strands = np.concatenate([s.rest[:n], s.position[n:] + shift])
-    surface = s._replace(position=strands, light=light)
     eyes = figure.looks.eyes
-    looks = figure.looks._replace(eyes=eyes._replace(centre=eyes.centre + shift))
-    head = np.arange(len(s.triangles)) < figure.head
-    first = len(s.triangles) - figure.lashes
-    del first
-    return Actor(
-        surface=surface,
+    male = float(figure.attributes["sex"] == "male")
+    weight = float(np.clip(rng.normal(0, 0.4), -0.9, 0.9))
+    dressed = np.unique(s.triangles[s.material == m.CLOTH])
+    low = np.isin(figure.classes, CELEBAMASK19.values("cloth", "neck", "neck_l"))
+    keep = ~(low & (s.rest[s.triangles, 1] < WAIST).any(1))
+    keep &= ~_under_cloth(s, dressed, np.isin(figure.classes, CELEBAMASK19.values("neck")))
+    facial = np.zeros(len(s.triangles), bool)
+    facial[: figure.head] = np.isin(heads.part, [part_index(name) for name in _FACE])
+    actor = Actor(
+        surface=s._replace(position=strands, light=light),
         classes=figure.classes,
-        head=head,
+        head=np.arange(len(s.triangles)) < figure.head,
+        facial=facial,
         solids=n,
         rooted=figure.rooted,
-        casters=figure.casters,
+        casters=figure.casters[(s.rest[figure.casters, 1] >= WAIST).any(1)],
         lens=figure.lens.moved(figure.lens.vertices + shift),
         face=figure.face + shift,
         landmarks={count: points + shift for count, points in figure.landmarks.items()},
-        looks=looks,
+        looks=figure.looks._replace(eyes=eyes._replace(centre=eyes.centre + shift)),
+        build=draw_build(rng, male, weight, s.rest[dressed]),
         attributes=figure.attributes,
+    )
+    return _where(actor, keep)
+
+
+def _under_cloth(
+    surface: Surface, dressed: NDArray[np.int64], bare: NDArray[np.bool_]
+) -> NDArray[np.bool_]:
+    """Return (T,) the triangles of `bare` that cloth covers: merged, they would pierce it."""
+    corners = np.unique(surface.triangles[bare])
+    covered = np.zeros(len(surface.rest), bool)
+    if len(dressed) and len(corners):
+        skin, cloth = surface.rest[corners], surface.rest[dressed]
+        square = (skin**2).sum(1)[:, None] + (cloth**2).sum(1) - 2 * skin @ cloth.T
+        covered[corners] = square.min(1) < 0.14**2
+    return np.asarray(bare & covered[surface.triangles].all(1))
+
+
+def _where(actor: Actor, keep: NDArray[np.bool_]) -> Actor:
+    """Return an actor with some of its triangles."""
+    s = actor.surface
+    surface = s._replace(
+        triangles=np.ascontiguousarray(s.triangles[keep]), uv=s.uv[keep], material=s.material[keep]
+    )
+    return replace(
+        actor,
+        surface=surface,
+        classes=actor.classes[keep],
+        head=actor.head[keep],
+        facial=actor.facial[keep],
     )
 
 
@@ -204,36 +289,68 @@ def _coarse(actor: Actor, cell: float) -> Actor:
         uv=s.uv[chosen],
         material=s.material[chosen],
     )
-    return Actor(
+    return replace(
+        actor,
         surface=surface,
         classes=actor.classes[chosen],
         head=actor.head[chosen],
+        facial=actor.facial[chosen],
         solids=len(surface.position),
         rooted=np.zeros(0, np.int64),
         casters=surface.triangles,
-        lens=actor.lens,
-        face=actor.face,
-        landmarks=actor.landmarks,
-        looks=actor.looks,
-        attributes=actor.attributes,
     )
 
 
-def posed(actor: Actor, stance: Stance) -> tuple[Surface, Looks]:
-    """Return the surface and the looks (of the eyes) of an actor in a stance."""
+def posed(actor: Actor, stance: Stance) -> Posed:
+    """Return an actor in a stance, with a body; the middle of the face comes to the origin."""
+    middle = stance.head(actor.landmarks[5]).mean(0) - np.array([0, 0, 0.45])
+    x, y, z = (float(v) for v in middle + np.array(stance.head.origin))
+    stance = replace(stance, head=replace(stance.head, origin=(x, y, z)))
     s, n = actor.surface, actor.solids
     position = stance(s.position)
     normal = np.empty_like(position)
     normal[:n] = vertex_normals(position[:n], s.triangles[(s.triangles < n).all(1)])
     normal[n:] = normal[actor.rooted]
     moving = s.tangent.any(1, keepdims=True)
-    tangent = unit(stance(s.position + 0.01 * s.tangent) - position) * moving
+    tangent = np.asarray(unit(stance(s.position + 0.01 * s.tangent) - position) * moving, np.float32)
+
+    low = body(actor.build, stance.gesture)
+    below = stance(low.position)
+    facing = vertex_normals(below, low.triangles)
+    count = len(below)
+    fields = np.zeros((count, len(FIELDS)), np.float32)
+    fields[:, [BROW_U, HAIRLINE, STRAND]] = 5, -1, -1
+    up = np.clip(facing[:, 1:2], -1, 1)
+    # Half a sphere of surroundings, a little darker below, where the body itself is in the way.
+    light = np.concatenate([0.3 + 0.3 * up, np.full_like(up, 0.32), 0.22 - 0.18 * up], 1)
+    surface = Surface(
+        position=np.concatenate([position, below]),
+        rest=np.concatenate([s.rest, low.rest]),
+        normal=np.concatenate([normal, facing]),
+        tangent=np.concatenate([tangent, np.zeros_like(below)]),
+        light=np.concatenate([s.light, light.astype(np.float32)]),
+        fields=np.concatenate([s.fields, fields]),
+        triangles=np.concatenate([s.triangles, low.triangles + np.int32(len(position))]),
+        uv=np.concatenate([s.uv, low.uv]),
+        material=np.concatenate([s.material, low.material]),
+    )
     eyes = actor.looks.eyes
     centre = stance(eyes.centre)
     gaze = unit(stance(eyes.centre + 0.1 * eyes.gaze) - centre)
-    looks = actor.looks._replace(
-        eyes=eyes._replace(centre=centre.astype(np.float64), gaze=np.asarray(gaze, np.float64))
+    eyes = eyes._replace(
+        centre=centre.astype(np.float64), gaze=np.ascontiguousarray(gaze, np.float64)
     )
-    return s._replace(
-        position=position, normal=normal, tangent=np.asarray(tangent, np.float32)
-    ), looks
+    return Posed(
+        surface=surface,
+        classes=np.concatenate([actor.classes, low.classes]),
+        part=np.concatenate(
+            [PART_OF_CLASS[actor.classes] * actor.head, low.part + np.uint8(_FIRST_BODY_PART)]
+        ),
+        casters=np.concatenate([actor.casters, low.triangles + np.int32(len(position))]),
+        lens=actor.lens.moved(stance(actor.lens.vertices)),
+        looks=actor.looks._replace(eyes=eyes),
+        facial=np.flatnonzero(actor.facial),
+        face=actor.face,
+        landmarks=actor.landmarks,
+        stance=stance,
+    )

@@ -12,23 +12,25 @@ from dataclasses import dataclass, field
 from functools import cache
 from typing import Any, Final
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from pentimento.labels import CELEBAMASK19
 from pentimento.structures import Boxes, Keypoints, LabelMap, UVMap
-from pentimento.world.actors import Actor, Stance, hire, posed
-from pentimento.world.figure import Pose
+from pentimento.world.actors import Posed, hire, posed
 from pentimento.world.heads import Heads, load_heads
-from pentimento.world.light import cast, unit
-from pentimento.world.photograph import encode
+from pentimento.world.layout import FACE, Lamps, Layout, Person, Thing, draw_layout
+from pentimento.world.light import Lights, cast, cross, unit
+from pentimento.world.props import Prop, make_prop, shade_prop
 from pentimento.world.raster import Camera, Layer
-from pentimento.world.shading import Looks, Surface, classify, shade
+from pentimento.world.resolve import SAMPLES, average, elect, spare, spread, windows
+from pentimento.world.shading import classify, shade
+from pentimento.world.snapshot import snapshot
+from pentimento.world.stage import trace
 from pentimento.world.textures import noise_table
 
 Rng = np.random.Generator
-SAMPLES: Final = 2
-"""Samples per pixel and axis."""
 
 
 @dataclass(frozen=True)
@@ -70,26 +72,10 @@ CATEGORIES: Final[tuple[Category, ...]] = tuple(
 
 CATEGORY_IDS: Final = {category.name: category.id for category in CATEGORIES}
 
-PARTS: Final = (
-    "none", "face", "nose", "u_lip", "l_lip", "mouth", "l_eye", "r_eye", "l_ear", "r_ear", "neck",
-    "torso", "l_upper_arm", "r_upper_arm", "l_lower_arm", "r_lower_arm", "l_hand", "r_hand",
-    "l_upper_leg", "r_upper_leg", "l_lower_leg", "r_lower_leg", "l_foot", "r_foot",
-)  # fmt: skip
-"""The I of IUV: what `WorldScene.parts` counts. Left and right are the subject's. Up to `neck` the
-U and V are those of the head's one atlas, as in portraits; every later part has a chart of its own.
-"""
-
-_PART_OF_CLASS: Final = np.array(
-    [
-        PARTS.index({"skin": "face"}.get(name, name if name in PARTS else "none"))
-        for name in CELEBAMASK19.classes
-    ],
-    np.uint8,
-)
+_STUFF: Final = 1000  # added to a category of stuff to give its segment
 _NOISE: Final = noise_table()
-_FACE_CLASSES: Final = CELEBAMASK19.values(
-    "skin", "nose", "l_eye", "r_eye", "l_brow", "r_brow", "mouth", "u_lip", "l_lip"
-)
+# What throws a person's shadow on the place: spheres so far below the face, with these radii.
+_SHADOWS: Final = ((0.3, 1.15), (3.2, 1.8), (6.3, 1.6), (9.5, 1.1), (12.5, 1.0), (15.2, 0.9))
 
 
 @dataclass(frozen=True)
@@ -162,20 +148,11 @@ class WorldScene:
     attributes: dict[str, Any] = field(default_factory=dict)
 
 
-@dataclass(frozen=True)
-class _Person:
-    """Somebody in front of the camera; `place` is where the face is."""
-
-    actor: Actor
-    stance: Stance
-    place: NDArray[np.float64]
-
-
 def scene(seed: int, size: int | tuple[int, int] = 256, heads: Heads | None = None) -> WorldScene:
     """Render the scene of a seed.
 
     Args:
-        seed: >= 0; the same seed gives the same bytes, another size the same scene.
+        seed: >= 0; the same seed gives the same bytes.
         size: side, or (height, width), at least 32.
         heads: which head model; the built-in one by default.
 
@@ -185,12 +162,9 @@ def scene(seed: int, size: int | tuple[int, int] = 256, heads: Heads | None = No
     height, width = (size, size) if isinstance(size, int) else size
     if seed < 0 or min(height, width) < 32:
         raise ValueError(f"expected seed >= 0 and size >= 32, got seed {seed} and size {size}")
-    streams = [np.random.Generator(np.random.PCG64([seed, 7, part])) for part in range(4)]
-    focal = float(np.sqrt(height * width)) / (2 * np.tan(np.radians(streams[0].uniform(14, 32))))
-    crop = np.array([[focal, 0, width / 2], [0, focal, height / 2]])
-    camera = Camera(0.0, crop)
-    people = _people(streams[1], heads or _builtin_heads(), focal, height, width)
-    return _render(people, camera, streams, height, width)
+    streams = [np.random.Generator(np.random.PCG64([seed, 7, part])) for part in range(5)]
+    layout = draw_layout(streams[:4], CATEGORY_IDS, height, width)
+    return develop(draw(layout, height, width, heads or _builtin_heads()), streams[4])
 
 
 @cache
@@ -198,234 +172,303 @@ def _builtin_heads() -> Heads:
     return load_heads()
 
 
-def _people(rng: Rng, heads: Heads, focal: float, height: int, width: int) -> list[_Person]:
-    """Draw who is there."""
-    count = int(rng.choice(9, p=[0.1, 0.2, 0.2, 0.14, 0.1, 0.08, 0.07, 0.06, 0.05]))
-    people = []
-    for _ in range(count):
-        side = min(height, width)
-        tall = float(np.exp(rng.uniform(np.log(0.03), np.log(0.85 if count < 3 else 0.35))))
-        distance = focal * 1.9 / (tall * side)
-        x, y = rng.uniform(0.05, 0.95) * width, rng.uniform(0.1, 0.8) * height
-        place = distance * np.array([(x - width / 2) / focal, (height / 2 - y) / focal, -1])
-        pixels = tall * side
-        detail = "full" if pixels > 110 else "middle" if pixels > 28 else "coarse"
-        actor = hire(heads, int(rng.integers(1 << 30)), detail)
-        yaw = float(np.clip(rng.normal(0, 22), -80, 80))
-        head = Pose(yaw, float(rng.normal(0, 7)), float(rng.normal(0, 6)), 0.4)
-        stance = Stance(_centred(head, actor), 0.0, float(np.clip(rng.normal(0, 9), -40, 40)))
-        people.append(_Person(actor, stance, place))
-    return people
-
-
-def _centred(head: Pose, actor: Actor) -> Pose:
-    """Return the pose with the middle of the face at the origin."""
-    middle = head(actor.landmarks[5]).mean(0) - [0, 0, 0.45]
-    return Pose(head.yaw, head.pitch, head.roll, head.body, tuple(float(v) for v in middle))
-
-
-def _render(
-    people: list[_Person], camera: Camera, streams: list[Rng], height: int, width: int
-) -> WorldScene:
-    layer = Layer.empty(height * SAMPLES, width * SAMPLES)
-    drawn = []
-    for number, person in enumerate(people):
-        surface, looks = posed(person.actor, person.stance)
-        points = camera.project(surface.position + person.place, SAMPLES)
-        layer.draw(points, surface.triangles, number)
-        drawn.append((surface, looks))
-    light, category, far = _stage(streams[2], camera, height, width)
-    samples = light.repeat(SAMPLES, 0).repeat(SAMPLES, 1)
-    classes = np.zeros(layer.triangle.shape, np.uint8)
-    sky, direction, colour, blur, box = _lighting(streams[3])
-    for number, (person, (surface, looks)) in enumerate(zip(people, drawn, strict=True)):
-        _shade_person(
-            number, person, surface, looks, layer, (sky, direction, colour, blur, box), samples,
-            classes,
-        )  # fmt: skip
-    shape = (height, SAMPLES, width, SAMPLES, 3)
-    picture = encode_plain(samples.reshape(shape).mean(axis=(1, 3)))
-    chosen = _vote(layer, classes)
-    return _truths(people, drawn, layer, chosen, category, far, picture, camera)
-
-
-def encode_plain(light: Any) -> NDArray[np.uint8]:
-    return np.rint(255 * encode(light.astype(np.float32))).astype(np.uint8)
-
-
-def _stage(rng: Rng, camera: Camera, height: int, width: int) -> tuple[Any, Any, Any]:
-    """Return light (H, W, 3), category (H, W) and depth (H, W) of the place."""
-    y = np.linspace(0, 1, height)[:, None, None]
-    top, low = rng.uniform(0.1, 0.8, 3), rng.uniform(0.1, 0.5, 3)
-    light = np.broadcast_to(top + y * (low - top), (height, width, 3)).astype(np.float32)
-    below = np.broadcast_to(y[..., 0] > rng.uniform(0.5, 1.1), (height, width))
-    category = np.where(below, CATEGORY_IDS["floor"], CATEGORY_IDS["wall"]).astype(np.int32)
-    return light, category, np.full((height, width), 200.0, np.float32)
-
-
-def _window(mask: NDArray[np.bool_]) -> tuple[slice, slice] | None:
-    """Return the rows and columns that bound a mask, starting evenly; None if it is empty."""
-    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
-    if not len(rows):
-        return None
-    return slice(rows[0] & ~1, rows[-1] + 1), slice(columns[0] & ~1, columns[-1] + 1)
-
-
-def _shade_person(
-    number: int, person: _Person, surface: Surface, looks: Looks, layer: Layer, lamps: Any,
-    samples: Any, classes: Any,
-) -> None:  # fmt: skip
-    window = _window(layer.owner == number)
-    if window is None:
-        return
-    mine = layer.owner[window] == number
-    triangle = np.where(mine, layer.triangle[window], -1).astype(np.int32)
-    near = np.ascontiguousarray(layer.nearness[window])
-    weights = np.ascontiguousarray(layer.weights[window])
-    # The shader wants the camera on the z axis: turn everything about the face.
-    distance = float(np.linalg.norm(person.place))
-    ahead = -person.place / distance
-    right = unit(np.cross((0.0, 1, 0), ahead))
-    turn = np.stack([right, np.cross(ahead, right), ahead])
-    sky, direction, colour, blur, box = lamps
-    surface = surface._replace(light=(surface.light @ sky).astype(np.float32))
-
-    def turned(values: Any) -> Any:
-        return np.ascontiguousarray(values @ turn.T.astype(np.float32))
-
-    there = surface._replace(
-        position=turned(surface.position),
-        normal=turned(surface.normal),
-        tangent=turned(surface.tangent),
-    )
-    eyes = looks.eyes
-    looks = looks._replace(eyes=eyes._replace(centre=eyes.centre @ turn.T, gaze=eyes.gaze @ turn.T))
-    lights = cast(
-        there.position, person.actor.casters, np.ascontiguousarray(direction @ turn.T), colour,
-        blur, box, sky,
-    )  # fmt: skip
-    out = np.zeros((*triangle.shape, 3), np.float32)
-    shade(triangle, near, weights, there, lights, looks, _NOISE, distance, out)
-    samples[window][mine] = out[mine]
-    brows = np.array(CELEBAMASK19.values("l_brow", "r_brow"), np.uint8)
-    found = np.zeros(triangle.shape, np.uint8)
-    classify(
-        triangle, weights, there, person.actor.classes, looks.skin, brows,
-        CELEBAMASK19.value("hair"), found,
-    )  # fmt: skip
-    classes[window][mine] = found[mine]
-
-
 @dataclass(frozen=True)
-class _Chosen:
-    """The sample that speaks for each pixel (H, W): of the owner, then the class with most."""
+class Drawing:
+    """A scene drawn, before a camera has spoilt it.
 
+    Attributes:
+        layout: what was drawn.
+        light: (H, W, 3) linear radiance.
+        people: in the layout's order.
+        things: in the layout's order, in the camera's frame.
+        layer: what is nearest at every sample; owners count people, then things.
+        owner: (H, W) of the sample that speaks for each pixel; -1 for the place.
+        classes: (H, W) CelebAMask-HQ class of that sample.
+        triangle: (H, W) of the owner.
+        weights: (H, W, 2) in that triangle.
+        nearness: (H, W).
+        code: (H, W) of the place, see `stage.trace`.
+        depth: (H, W) of the place.
+    """
+
+    layout: Layout
+    light: NDArray[np.float32]
+    people: list[Posed]
+    things: list[Prop]
+    layer: Layer
     owner: NDArray[np.int16]
     classes: NDArray[np.uint8]
     triangle: NDArray[np.int32]
     weights: NDArray[np.float32]
     nearness: NDArray[np.float32]
+    code: NDArray[np.int32]
+    depth: NDArray[np.float32]
 
 
-def _vote(layer: Layer, classes: NDArray[np.uint8]) -> _Chosen:
-    height, width = (side // SAMPLES for side in classes.shape)
+def draw(layout: Layout, height: int, width: int, heads: Heads) -> Drawing:
+    """Draw a plan."""
+    layer = Layer.empty(height * SAMPLES, width * SAMPLES)
+    people, things = [], []
+    for number, person in enumerate(layout.people):
+        shape = posed(hire(heads, person.number, _detail(layout.camera, person)), person.stance)
+        people.append(shape)
+        points = layout.camera.project(person.scale * shape.surface.position + person.place, SAMPLES)
+        layer.draw(points, shape.surface.triangles, number)
+    for number, thing in enumerate(layout.things, len(people)):
+        prop = _stand(thing)
+        things.append(prop)
+        layer.draw(layout.camera.project(prop.position, SAMPLES), prop.triangles, number)
 
-    def block(values: Any) -> Any:
-        shape = (height, SAMPLES, width, SAMPLES)
-        return values.reshape(shape).transpose(0, 2, 1, 3).reshape(height, width, -1)
-
-    owner, kind, near = block(layer.owner), block(classes), block(layer.nearness)
-    same = owner[..., :, None] == owner[..., None, :]
-    alike = same & (kind[..., :, None] == kind[..., None, :])
-    best = (8 * same.sum(-1) + alike.sum(-1) + near / (1 + near)).argmax(-1)[..., None]
-    index = block(np.arange(classes.size).reshape(classes.shape))
-    index = np.take_along_axis(index, best, -1)[..., 0]
-    return _Chosen(
-        layer.owner.ravel()[index],
-        classes.ravel()[index],
-        layer.triangle.ravel()[index],
-        layer.weights.reshape(-1, 2)[index],
-        layer.nearness.ravel()[index],
+    light, code, depth = _place(layout, people, things, height, width)
+    samples = light.repeat(SAMPLES, 0).repeat(SAMPLES, 1)
+    classes = np.zeros(layer.triangle.shape, np.uint8)
+    for number, (top, bottom, left, right) in enumerate(
+        windows(layer.owner, len(people) + len(things)).tolist()
+    ):
+        window = (slice(top, bottom), slice(left, right))
+        if top >= bottom:
+            continue
+        if number < len(people):
+            person, shape = layout.people[number], people[number]
+            _shade_person(number, window, person, shape, layout, layer, samples, classes)
+        else:
+            _shade_thing(number, window, things[number - len(people)], layout, layer, samples)
+    chosen = elect(layer.owner, classes, layer.nearness)
+    return Drawing(
+        layout=layout,
+        light=average(samples),
+        people=people,
+        things=things,
+        layer=layer,
+        owner=layer.owner.ravel()[chosen],
+        classes=classes.ravel()[chosen],
+        triangle=layer.triangle.ravel()[chosen],
+        weights=layer.weights.reshape(-1, 2)[chosen],
+        nearness=layer.nearness.ravel()[chosen],
+        code=code,
+        depth=depth,
     )
 
 
-def _truths(
-    people: list[_Person], drawn: list[tuple[Surface, Looks]], layer: Layer, chosen: _Chosen,
-    category: Any, far: Any, picture: Any, camera: Camera,
-) -> WorldScene:  # fmt: skip
-    height, width = category.shape
-    owned = chosen.owner >= 0
-    panoptic = np.where(owned, chosen.owner + 1, 1000 + category).astype(np.int32)
-    depth = np.where(owned, 1 / np.maximum(chosen.nearness, 1e-6), far).astype(np.float32)
+def _detail(camera: Camera, person: Person) -> str:
+    """Return how finely somebody has to be drawn: by the height of the face in pixels."""
+    pixels = np.hypot(*camera.crop[:, 0]) * FACE * person.scale / -person.place[2]
+    return "full" if pixels > 84 else "middle" if pixels > 26 else "coarse"
+
+
+def _stand(thing: Thing) -> Prop:
+    """Return a thing where it stands."""
+    prop = make_prop(thing.name, thing.number)
+    a, b = np.radians([thing.turn, thing.lean])
+    about_y = np.array([[np.cos(a), 0, np.sin(a)], [0, 1, 0], [-np.sin(a), 0, np.cos(a)]])
+    about_z = np.array([[np.cos(b), -np.sin(b), 0], [np.sin(b), np.cos(b), 0], [0, 0, 1]])
+    turn = (about_z @ about_y).T.astype(np.float32)
+    place = thing.place.astype(np.float32)
+    return prop._replace(
+        position=np.ascontiguousarray(thing.scale * (prop.position @ turn) + place, np.float32),
+        normal=np.ascontiguousarray(prop.normal @ turn),
+    )
+
+
+def _place(
+    layout: Layout, people: list[Posed], things: list[Prop], height: int, width: int
+) -> tuple[NDArray[np.float32], NDArray[np.int32], NDArray[np.float32]]:
+    """Return light (H, W, 3), code and depth (H, W) of the place, out of focus as it is."""
+    spheres = []
+    for person, shape in zip(layout.people, people, strict=True):
+        turn = shape.stance.matrix()
+        for drop, radius in _SHADOWS:
+            middle = turn @ np.array([0, -drop, -0.6 if drop > 1 else 0])
+            spheres.append([*(person.place + person.scale * middle), person.scale * radius])
+    for prop in things:
+        low, high = prop.position.min(0), prop.position.max(0)
+        spheres.append([*((low + high) / 2), 0.4 * float(np.sort(high - low)[1])])
+    full = np.vstack([layout.camera.crop, [0, 0, 1]])
+    light = np.zeros((height, width, 3), np.float32)
+    code, depth = np.zeros((height, width), np.int32), np.zeros((height, width), np.float32)
+    stage, lamps = layout.stage, layout.lamps
+    trace(
+        np.ascontiguousarray(np.linalg.inv(full)[:2]), stage.planes, stage.panels, stage.tiles,
+        np.array(spheres, np.float64).reshape(-1, 4), lamps.direction, lamps.colour, lamps.sky,
+        lamps.soft, lamps.pool, lamps.flash, light, code, depth,
+    )  # fmt: skip
+    radius = stage.blur * min(height, width)
+    if radius > 0.6:
+        side = 2 * int(np.ceil(radius)) + 1
+        y, x = np.mgrid[:side, :side] - side // 2
+        disc = np.clip(radius + 0.5 - np.hypot(x, y), 0, 1).astype(np.float32)
+        light = np.asarray(
+            cv2.filter2D(light, -1, disc / disc.sum(), borderType=cv2.BORDER_REFLECT), np.float32
+        )
+    return light, code, depth
+
+
+def _shade_person(
+    number: int, window: tuple[slice, slice], person: Person, shape: Posed, layout: Layout,
+    layer: Layer, samples: Any, classes: Any,
+) -> None:  # fmt: skip
+    """Write colour and class of the samples that show somebody."""
+    lamps = layout.lamps
+    mine = layer.owner[window] == number
+    triangle = np.where(mine, layer.triangle[window], -1).astype(np.int32)
+    near = np.ascontiguousarray(layer.nearness[window])
+    weights = np.ascontiguousarray(layer.weights[window])
+    # The shader wants the camera on the z axis: turn everything about the face.
+    distance = float(np.linalg.norm(person.place)) / person.scale
+    ahead = unit(-person.place)
+    right = unit(np.cross((0.0, 1, 0), ahead))
+    turn = np.stack([right, np.cross(ahead, right), ahead]).T
+
+    def turned(values: Any) -> Any:
+        return np.ascontiguousarray(values @ turn.astype(np.float32))
+
+    surface = shape.surface._replace(
+        position=turned(shape.surface.position),
+        normal=turned(shape.surface.normal),
+        tangent=turned(shape.surface.tangent),
+        light=(shape.surface.light @ lamps.sky).astype(np.float32),
+    )
+    eyes = shape.looks.eyes
+    looks = shape.looks._replace(eyes=eyes._replace(centre=eyes.centre @ turn, gaze=eyes.gaze @ turn))
+    dim = (lamps.flash[0] / (distance * person.scale)) ** lamps.flash[1]
+    direction = np.ascontiguousarray(lamps.direction @ turn)
+    colour = dim * lamps.colour
+    if not len(shape.lens.triangles) and len(surface.triangles) < 20000:
+        colour[1:] = 0
+    lights = _cast(surface.position, shape.casters, direction, colour, lamps)
+    sparse = np.empty_like(triangle)
+    spare(triangle, near, surface.material, mine, sparse)
+    out = np.zeros((*triangle.shape, 3), np.float32)
+    shade(sparse, near, weights, surface, lights, looks, _NOISE, distance, out)
+    spread(sparse, out, samples[window])
+    found = np.zeros(triangle.shape, np.uint8)
+    brows = np.array(CELEBAMASK19.values("l_brow", "r_brow"), np.uint8)
+    classify(
+        triangle, weights, surface, shape.classes, looks.skin, brows, CELEBAMASK19.value("hair"),
+        found,
+    )  # fmt: skip
+    classes[window][mine] = found[mine]
+
+
+def _cast(position: Any, casters: Any, direction: Any, colour: Any, lamps: Lamps) -> Lights:
+    """Return lamps of which the first throws shadows: the others are too weak to tell."""
+    first = cast(
+        position, casters, direction[:1], colour[:1], lamps.blur[:1], lamps.box[:1], lamps.sky
+    )
+    others = len(direction) - 1
+    return first._replace(
+        direction=direction,
+        colour=colour,
+        blur=lamps.blur,
+        box=lamps.box,
+        axes=np.repeat(first.axes, others + 1, axis=0),
+        heights=np.concatenate([first.heights, np.full_like(first.heights, -np.inf).repeat(others, 0)]),
+    )
+
+
+def _shade_thing(
+    number: int, window: tuple[slice, slice], prop: Prop, layout: Layout, layer: Layer, samples: Any
+) -> None:
+    """Write the colour of the samples that show something."""
+    mine = layer.owner[window] == number
+    triangle = np.where(mine, layer.triangle[window], -1).astype(np.int32)
+    lamps = layout.lamps
+    far = max(1.0, -float(prop.position[:, 2].mean()))
+    dim = (lamps.flash[0] / far) ** lamps.flash[1]
+    out = np.zeros((*triangle.shape, 3), np.float32)
+    shade_prop(
+        triangle, np.ascontiguousarray(layer.weights[window]), prop, lamps.sky, lamps.direction,
+        dim * lamps.colour, float(np.hypot(*layout.camera.crop[:, 0])), out,
+    )  # fmt: skip
+    samples[window][mine] = out[mine]
+
+
+def develop(drawing: Drawing, rng: Rng) -> WorldScene:
+    """Take the picture of a drawing and write down its truths."""
+    layout, owner = drawing.layout, drawing.owner
+    height, width = owner.shape
+    count = len(drawing.people) + len(drawing.things)
+    # Things are numbered as they are drawn: people, things, then what hangs on walls.
+    hung = np.where(drawing.code < 0, count - drawing.code, _STUFF + drawing.code)
+    panoptic = np.where(owner >= 0, owner.astype(np.int32) + 1, hung).astype(np.int32)
+    depth = np.where(owner >= 0, 1 / np.maximum(drawing.nearness, 1e-6), drawing.depth)
     parts = np.zeros((height, width), np.uint8)
     uv = np.zeros((height, width, 2), np.float32)
-    faces, segments = [], []
-    for number, (person, (surface, _)) in enumerate(zip(people, drawn, strict=True)):
-        faces.append(_face(person, surface, number, layer, camera, height, width))
-        mine = chosen.owner == number
-        triangle = chosen.triangle[mine]
-        two = chosen.weights[mine]
+    faces = []
+    for number, (person, shape) in enumerate(zip(layout.people, drawing.people, strict=True)):
+        faces.append(_face(person, shape, layout.camera, drawing.layer))
+        mine = owner == number
+        triangle, two = drawing.triangle[mine], drawing.weights[mine]
         three = np.concatenate([two, 1 - two.sum(-1, keepdims=True)], -1)
-        head = person.actor.head[triangle]
-        part = np.where(head, _PART_OF_CLASS[chosen.classes[mine]], 0)
-        parts[mine] = part
-        uv[mine] = (three[..., None] * surface.uv[triangle]).sum(1).clip(0, 1) * (part > 0)[:, None]
-    kinds = [CATEGORY_IDS["person"]] * len(people)
-    for identity in np.unique(panoptic).tolist():
+        parts[mine] = shape.part[triangle]
+        at = (three[..., None] * shape.surface.uv[triangle]).sum(1).clip(0, 1)
+        uv[mine] = at * (parts[mine] > 0)[:, None]
+    names = ["person"] * len(faces) + [thing.name for thing in layout.things]
+    seen = [face for face in faces if face.visible > 0]
+    return WorldScene(
+        picture=snapshot(drawing.light, rng),
+        panoptic=panoptic,
+        segments=_segments(panoptic, [*names, *layout.stage.things], faces),
+        faces=Boxes(
+            np.array([face.box for face in seen], np.float32).reshape(-1, 4),
+            np.array([face.visible for face in seen], np.float32),
+        ),
+        labels=LabelMap(drawing.classes),
+        parts=parts,
+        uv=UVMap(uv, parts > 0),
+        depth=depth.astype(np.float32),
+        attributes=layout.attributes,
+    )
+
+
+def _segments(
+    panoptic: NDArray[np.int32], names: list[str], faces: list[SceneFace]
+) -> tuple[Segment, ...]:
+    """Return what has at least a pixel, by id."""
+    segments = []
+    for identity in np.flatnonzero(np.bincount(panoptic.ravel())).tolist():
         mask = panoptic == identity
         rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
-        box = (int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1)
-        thing = identity < 1000
+        thing = identity < _STUFF
         segments.append(
             Segment(
                 id=identity,
-                category=kinds[identity - 1] if thing else identity - 1000,
+                category=CATEGORY_IDS[names[identity - 1]] if thing else identity - _STUFF,
                 thing=thing,
-                box=box,
+                box=(int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1),
                 area=int(mask.sum()),
-                face=faces[identity - 1] if thing else None,
+                face=faces[identity - 1] if identity <= len(faces) else None,
             )
         )
-    seen = [face for face in faces if face.visible > 0]
-    boxes = Boxes(
-        np.array([face.box for face in seen], np.float32).reshape(-1, 4),
-        np.array([face.visible for face in seen], np.float32),
-    )
-    return WorldScene(
-        picture, panoptic, tuple(segments), boxes, LabelMap(chosen.classes), parts,
-        UVMap(uv, parts > 0), depth, {},
-    )  # fmt: skip
+    return tuple(segments)
 
 
-def _face(
-    person: _Person, surface: Surface, number: int, layer: Layer, camera: Camera, height: int,
-    width: int,
-) -> SceneFace:  # fmt: skip
+def _face(person: Person, shape: Posed, camera: Camera, layer: Layer) -> SceneFace:
     """Return the truths of a face."""
-    place, stance, actor = person.place, person.stance, person.actor
-    landmarks = {
-        count: _keypoints(stance(points) + place, camera, layer)
-        for count, points in actor.landmarks.items()
-    }
-    points = camera.project(stance(actor.face) + place, 1)[:, :2]
-    points = np.concatenate([points, landmarks[68].xy, landmarks[98].xy])
-    box = np.concatenate([points.min(0), points.max(0)]).tolist()
+
+    def seen_at(points: Any) -> NDArray[np.float64]:
+        return camera.project(person.scale * shape.stance(points) + person.place, 1)
+
+    landmarks = {}
+    for count, points in shape.landmarks.items():
+        projected = seen_at(points)
+        landmarks[count] = Keypoints(
+            projected[:, :2].astype(np.float32), _unhidden(projected, person.scale, layer)
+        )
+    outline = [seen_at(shape.face)[:, :2], landmarks[68].xy, landmarks[98].xy]
+    points = np.concatenate(outline)
+    left, top, right, bottom = np.concatenate([points.min(0), points.max(0)]).tolist()
     eyes = landmarks[68].xy[[36, 45]]
     return SceneFace(
-        box=(box[0], box[1], box[2], box[3]),
+        box=(left, top, right, bottom),
         landmarks=landmarks,
-        pose=stance.head_angles(),
+        pose=shape.stance.head_angles(),
         interocular=float(np.linalg.norm(eyes[1] - eyes[0])),
-        visible=_visible(person, surface, layer, camera),
+        visible=_visible(person, shape, camera, layer),
     )
 
 
-def _keypoints(points: Any, camera: Camera, layer: Layer) -> Keypoints:
-    projected = camera.project(points, 1)
-    return Keypoints(projected[:, :2].astype(np.float32), _unhidden(projected, layer))
-
-
-def _unhidden(projected: Any, layer: Layer) -> NDArray[np.bool_]:
+def _unhidden(projected: Any, scale: float, layer: Layer) -> NDArray[np.bool_]:
     """Return (N,) bool: is a point inside, with nothing more than 8 mm in front of it?"""
     rows, columns = layer.nearness.shape
     c = np.floor(projected[:, 0] * SAMPLES).astype(int)
@@ -433,24 +476,20 @@ def _unhidden(projected: Any, layer: Layer) -> NDArray[np.bool_]:
     inside = (c >= 0) & (c < columns) & (r >= 0) & (r < rows)
     c, r = c.clip(1, columns - 2), r.clip(1, rows - 2)
     hood = np.stack([layer.nearness[r + i, c + j] for i in (-1, 0, 1) for j in (-1, 0, 1)])
-    return np.asarray(inside & (1 / np.maximum(hood.min(0), 1e-6) > projected[:, 2] - 0.08))
+    front = 1 / np.maximum(hood.min(0), 1e-6)
+    return np.asarray(inside & (front > projected[:, 2] - 0.08 * scale))
 
 
-def _visible(person: _Person, surface: Surface, layer: Layer, camera: Camera) -> float:
+def _visible(person: Person, shape: Posed, camera: Camera, layer: Layer) -> float:
     """Return the share of the face's side towards the camera that is seen."""
-    actor = person.actor
-    chosen = actor.head & np.isin(actor.classes, _FACE_CLASSES)
-    corners = (surface.position[surface.triangles[chosen]] + person.place).astype(np.float64)
+    surface = shape.surface
+    corners = surface.position[surface.triangles[shape.facial]].astype(np.float64)
+    corners = person.scale * corners + person.place
     middle = corners.mean(1)
-    normal = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
+    normal = cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
+    # Projected area: the cosine to the viewer over the square of the distance.
     facing = np.maximum(-(normal * middle).sum(1), 0) / (middle**2).sum(1) ** 1.5
     if not facing.sum() > 0:
         return 0.0
-    shown = _unhidden(camera.project(middle, 1), layer)
+    shown = _unhidden(camera.project(middle, 1), person.scale, layer)
     return float((facing * shown).sum() / facing.sum())
-
-
-def _lighting(rng: Rng) -> tuple[Any, ...]:
-    from pentimento.world.portraits import _lighting as draw
-
-    return draw(rng)
