@@ -9,7 +9,7 @@ Alphabet: V vertices; T triangles.
 
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -52,6 +52,20 @@ _FACE: Final = ("skin", "nose", "u_lip", "l_lip", "l_lid", "r_lid")
 _FIRST_BODY_PART: Final = PARTS.index(BODY_PARTS[0])
 
 
+class Motion(NamedTuple):
+    """How far a movement of the face carries everything, at rest.
+
+    Attributes:
+        surface: (V, 3).
+        face: (F, 3) as `Actor.face`.
+        landmarks: 5, 68, 98 → (n, 3).
+    """
+
+    surface: Floats
+    face: Floats
+    landmarks: dict[int, Floats]
+
+
 @dataclass(frozen=True)
 class Actor:
     """A person at rest.
@@ -71,6 +85,7 @@ class Actor:
         looks: what everything is made of; eyes at rest.
         build: of the body below the bust.
         attributes: what was drawn.
+        motions: `blink` (eyes shut) and `talk` (mouth open), for those hired to move.
     """
 
     surface: Surface
@@ -86,6 +101,7 @@ class Actor:
     looks: Looks
     build: Build
     attributes: dict[str, Any]
+    motions: dict[str, Motion]
 
 
 @dataclass(frozen=True)
@@ -126,12 +142,16 @@ class Stance:
         turn: of the whole body about y, degrees, to the subject's left.
         lean: of the whole body about the viewing axis, degrees, to the subject's right.
         gesture: of arms and legs.
+        blink: 0 as drawn .. 1 eyes shut; needs an actor hired to move.
+        talk: 0 as drawn .. 1 mouth open.
     """
 
     head: Pose
     turn: float
     lean: float
     gesture: Gesture
+    blink: float = 0.0
+    talk: float = 0.0
 
     def matrix(self) -> NDArray[np.float64]:
         """Return (3, 3) the rotation of the whole body."""
@@ -160,17 +180,18 @@ class Stance:
         return float(np.degrees(yaw)), float(np.degrees(pitch)), float(np.degrees(roll))
 
 
-def hire(heads: Heads, number: int, detail: str) -> Actor:
+def hire(heads: Heads, number: int, detail: str, moving: bool = False) -> Actor:
     """Return an actor.
 
     Args:
         heads: the head model.
         number: >= 0, who it is; for less than full detail one of `CAST`.
         detail: `full` with every strand, `middle` or `coarse`.
+        moving: whether eyes and mouth have to move.
     """
     if detail == "full":
-        return _fresh(heads, number)
-    return _cast(_Key(heads), number % CAST, detail)
+        return _fresh(heads, number, moving)
+    return _cast(_Key(heads), number % CAST, detail, moving)
 
 
 class _Key:
@@ -187,11 +208,11 @@ class _Key:
 
 
 @lru_cache(maxsize=3 * CAST)
-def _cast(key: _Key, number: int, detail: str) -> Actor:
-    return _coarse(_fresh(key.heads, number), _CELLS[detail])
+def _cast(key: _Key, number: int, detail: str, moving: bool) -> Actor:
+    return _coarse(_fresh(key.heads, number, moving), _CELLS[detail])
 
 
-def _fresh(heads: Heads, number: int) -> Actor:
+def _fresh(heads: Heads, number: int, moving: bool) -> Actor:
     """Draw a figure upright, cut it off below the chest and bake it."""
     rng = np.random.Generator(np.random.PCG64([number, 77]))
     figure = draw_figure(rng, heads, _UPRIGHT)
@@ -224,8 +245,32 @@ def _fresh(heads: Heads, number: int) -> Actor:
         looks=figure.looks._replace(eyes=eyes._replace(centre=eyes.centre + shift)),
         build=draw_build(rng, male, weight, s.rest[dressed]),
         attributes=figure.attributes,
+        motions=_motions(heads, figure) if moving else {},
     )
     return _where(actor, keep)
+
+
+def _motions(heads: Heads, figure: Figure) -> dict[str, Motion]:
+    """Return what shut eyes and an open mouth change; everything in a face is linear in them."""
+    params, count = figure.params, len(figure.surface.position)
+    now = heads.vertices(params)
+    shut = {name: 0.0 for name in params.expression if "opened-up" in name or "slit" in name}
+    shut |= {"eye-left-closure": 1.0, "eye-right-closure": 1.0}
+    opened = {"mouth-open": params.expression.get("mouth-open", 0.0) + 0.45}
+    motions = {}
+    for name, change in (("blink", shut), ("talk", opened)):
+        then = replace(params, expression={**params.expression, **change})
+        moved = heads.vertices(then) - now
+        surface = np.zeros((count, 3), np.float32)
+        surface[: len(moved)] = moved
+        surface[figure.solids :] = surface[figure.rooted]
+        still, going = heads.landmarks(now), heads.landmarks(now + moved)
+        motions[name] = Motion(
+            surface,
+            moved[heads.vertices_of(*_FACE)],
+            {points: going[points] - still[points] for points in still},
+        )
+    return motions
 
 
 def _under_cloth(
@@ -238,6 +283,9 @@ def _under_cloth(
         skin, cloth = surface.rest[corners], surface.rest[dressed]
         square = (skin**2).sum(1)[:, None] + (cloth**2).sum(1) - 2 * skin @ cloth.T
         covered[corners] = square.min(1) < 0.14**2
+        # Along the neckline a rim of skin stays.
+        near = surface.triangles[bare]
+        covered[near[~covered[near].all(1)]] = False
     return np.asarray(bare & covered[surface.triangles].all(1))
 
 
@@ -298,6 +346,10 @@ def _coarse(actor: Actor, cell: float) -> Actor:
         solids=len(surface.position),
         rooted=np.zeros(0, np.int64),
         casters=surface.triangles,
+        motions={
+            name: motion._replace(surface=mean(motion.surface[:n]))
+            for name, motion in actor.motions.items()
+        },
     )
 
 
@@ -307,6 +359,13 @@ def posed(actor: Actor, stance: Stance) -> Posed:
     x, y, z = (float(v) for v in middle + np.array(stance.head.origin))
     stance = replace(stance, head=replace(stance.head, origin=(x, y, z)))
     s, n = actor.surface, actor.solids
+    face, landmarks = actor.face, actor.landmarks
+    for name, amount in (("blink", stance.blink), ("talk", stance.talk)):
+        if amount and name in actor.motions:
+            motion, part = actor.motions[name], np.float32(amount)
+            s = s._replace(position=s.position + part * motion.surface)
+            face = face + part * motion.face
+            landmarks = {k: p + part * motion.landmarks[k] for k, p in landmarks.items()}
     position = stance(s.position)
     normal = np.empty_like(position)
     normal[:n] = vertex_normals(position[:n], s.triangles[(s.triangles < n).all(1)])
@@ -350,7 +409,7 @@ def posed(actor: Actor, stance: Stance) -> Posed:
         lens=actor.lens.moved(stance(actor.lens.vertices)),
         looks=actor.looks._replace(eyes=eyes),
         facial=np.flatnonzero(actor.facial),
-        face=actor.face,
-        landmarks=actor.landmarks,
+        face=face,
+        landmarks=landmarks,
         stance=stance,
     )

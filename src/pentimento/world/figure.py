@@ -60,6 +60,7 @@ class Figure:
         landmarks: 5, 68, 98 → (n, 3) posed.
         looks: what everything is made of.
         attributes: what was drawn, in words and numbers.
+        params: of the head.
     """
 
     surface: Surface
@@ -74,6 +75,7 @@ class Figure:
     landmarks: dict[int, Floats]
     looks: Looks
     attributes: dict[str, Any]
+    params: HeadParams
 
 
 @dataclass(frozen=True)
@@ -176,6 +178,7 @@ def draw_figure(rng: Rng, heads: Heads, pose: Pose | None = None) -> Figure:
             "sunglasses": bool(glass.any() and trim.lens_depth > 0.6),
         }
         | outfit.attributes,
+        params=params,
     )
 
 

@@ -92,9 +92,20 @@ class Thing:
 
 @dataclass(frozen=True)
 class Layout:
-    """The plan of a scene."""
+    """The plan of a scene.
+
+    Attributes:
+        camera: at the origin.
+        eye: (3,) where that is on the stage.
+        people: places in the camera's frame.
+        things: the same.
+        stage: the place.
+        lamps: the light.
+        attributes: what was drawn, in words and numbers.
+    """
 
     camera: Camera
+    eye: Doubles
     people: tuple[Person, ...]
     things: tuple[Thing, ...]
     stage: Stage
@@ -126,7 +137,7 @@ def draw_layout(streams: list[Rng], ids: dict[str, int], height: int, width: int
     things = _things(streams[2], people, ground, min(depths), max(depths), half, focal, stage)
     lamps = _lamps(streams[3], stage, people, min(depths), ground)
     attributes = {"place": stage.kind, "people": len(people), "loose": bool(loose)}
-    return Layout(camera, tuple(people), tuple(things), stage, lamps, attributes)
+    return Layout(camera, np.zeros(3), tuple(people), tuple(things), stage, lamps, attributes)
 
 
 def _camera(focal: float, horizon: float, roll: float, height: int, width: int) -> Camera:

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from pentimento.labels import CELEBAMASK19
 from pentimento.structures import Boxes, Keypoints, LabelMap, UVMap
-from pentimento.world.actors import Posed, hire, posed
+from pentimento.world.actors import Actor, Posed, hire, posed
 from pentimento.world.heads import Heads, load_heads
 from pentimento.world.layout import FACE, Lamps, Layout, Person, Thing, draw_layout
 from pentimento.world.light import Lights, cast, cross, unit
@@ -72,7 +72,8 @@ CATEGORIES: Final[tuple[Category, ...]] = tuple(
 
 CATEGORY_IDS: Final = {category.name: category.id for category in CATEGORIES}
 
-_STUFF: Final = 1000  # added to a category of stuff to give its segment
+STUFF: Final = 1000
+"""Added to a category of stuff to give the id of its segment."""
 _NOISE: Final = noise_table()
 # What throws a person's shadow on the place: spheres so far below the face, with these radii.
 _SHADOWS: Final = ((0.3, 1.15), (3.2, 1.8), (6.3, 1.6), (9.5, 1.1), (12.5, 1.0), (15.2, 0.9))
@@ -164,11 +165,16 @@ def scene(seed: int, size: int | tuple[int, int] = 256, heads: Heads | None = No
         raise ValueError(f"expected seed >= 0 and size >= 32, got seed {seed} and size {size}")
     streams = [np.random.Generator(np.random.PCG64([seed, 7, part])) for part in range(5)]
     layout = draw_layout(streams[:4], CATEGORY_IDS, height, width)
-    return develop(draw(layout, height, width, heads or _builtin_heads()), streams[4])
+    heads = heads or builtin_heads()
+    actors = [
+        hire(heads, person.number, detail(layout.camera, person)) for person in layout.people
+    ]
+    return develop(draw(layout, actors, height, width), streams[4])
 
 
 @cache
-def _builtin_heads() -> Heads:
+def builtin_heads() -> Heads:
+    """Return the head model of the package, loaded once."""
     return load_heads()
 
 
@@ -182,7 +188,8 @@ class Drawing:
         people: in the layout's order.
         things: in the layout's order, in the camera's frame.
         layer: what is nearest at every sample; owners count people, then things.
-        owner: (H, W) of the sample that speaks for each pixel; -1 for the place.
+        sample: (H, W) number of the sample that speaks for each pixel, row by row.
+        owner: (H, W) of that sample; -1 for the place.
         classes: (H, W) CelebAMask-HQ class of that sample.
         triangle: (H, W) of the owner.
         weights: (H, W, 2) in that triangle.
@@ -196,6 +203,7 @@ class Drawing:
     people: list[Posed]
     things: list[Prop]
     layer: Layer
+    sample: NDArray[np.int64]
     owner: NDArray[np.int16]
     classes: NDArray[np.uint8]
     triangle: NDArray[np.int32]
@@ -205,12 +213,12 @@ class Drawing:
     depth: NDArray[np.float32]
 
 
-def draw(layout: Layout, height: int, width: int, heads: Heads) -> Drawing:
-    """Draw a plan."""
+def draw(layout: Layout, actors: list[Actor], height: int, width: int) -> Drawing:
+    """Draw a plan with an actor for every person."""
     layer = Layer.empty(height * SAMPLES, width * SAMPLES)
     people, things = [], []
-    for number, person in enumerate(layout.people):
-        shape = posed(hire(heads, person.number, _detail(layout.camera, person)), person.stance)
+    for number, (person, actor) in enumerate(zip(layout.people, actors, strict=True)):
+        shape = posed(actor, person.stance)
         people.append(shape)
         points = layout.camera.project(person.scale * shape.surface.position + person.place, SAMPLES)
         layer.draw(points, shape.surface.triangles, number)
@@ -240,6 +248,7 @@ def draw(layout: Layout, height: int, width: int, heads: Heads) -> Drawing:
         people=people,
         things=things,
         layer=layer,
+        sample=chosen,
         owner=layer.owner.ravel()[chosen],
         classes=classes.ravel()[chosen],
         triangle=layer.triangle.ravel()[chosen],
@@ -250,7 +259,7 @@ def draw(layout: Layout, height: int, width: int, heads: Heads) -> Drawing:
     )
 
 
-def _detail(camera: Camera, person: Person) -> str:
+def detail(camera: Camera, person: Person) -> str:
     """Return how finely somebody has to be drawn: by the height of the face in pixels."""
     pixels = np.hypot(*camera.crop[:, 0]) * FACE * person.scale / -person.place[2]
     return "full" if pixels > 84 else "middle" if pixels > 26 else "coarse"
@@ -288,7 +297,7 @@ def _place(
     code, depth = np.zeros((height, width), np.int32), np.zeros((height, width), np.float32)
     stage, lamps = layout.stage, layout.lamps
     trace(
-        np.ascontiguousarray(np.linalg.inv(full)[:2]), stage.planes, stage.panels, stage.tiles,
+        np.ascontiguousarray(np.linalg.inv(full)[:2]), layout.eye, stage.planes, stage.panels, stage.tiles,
         np.array(spheres, np.float64).reshape(-1, 4), lamps.direction, lamps.colour, lamps.sky,
         lamps.soft, lamps.pool, lamps.flash, light, code, depth,
     )  # fmt: skip
@@ -383,13 +392,13 @@ def _shade_thing(
     samples[window][mine] = out[mine]
 
 
-def develop(drawing: Drawing, rng: Rng) -> WorldScene:
-    """Take the picture of a drawing and write down its truths."""
+def develop(drawing: Drawing, rng: Rng, noise: Rng | None = None) -> WorldScene:
+    """Take the picture of a drawing and write down its truths; chance as in `snapshot`."""
     layout, owner = drawing.layout, drawing.owner
     height, width = owner.shape
     count = len(drawing.people) + len(drawing.things)
     # Things are numbered as they are drawn: people, things, then what hangs on walls.
-    hung = np.where(drawing.code < 0, count - drawing.code, _STUFF + drawing.code)
+    hung = np.where(drawing.code < 0, count - drawing.code, STUFF + drawing.code)
     panoptic = np.where(owner >= 0, owner.astype(np.int32) + 1, hung).astype(np.int32)
     depth = np.where(owner >= 0, 1 / np.maximum(drawing.nearness, 1e-6), drawing.depth)
     parts = np.zeros((height, width), np.uint8)
@@ -406,7 +415,7 @@ def develop(drawing: Drawing, rng: Rng) -> WorldScene:
     names = ["person"] * len(faces) + [thing.name for thing in layout.things]
     seen = [face for face in faces if face.visible > 0]
     return WorldScene(
-        picture=snapshot(drawing.light, rng),
+        picture=snapshot(drawing.light, rng, noise),
         panoptic=panoptic,
         segments=_segments(panoptic, [*names, *layout.stage.things], faces),
         faces=Boxes(
@@ -429,11 +438,11 @@ def _segments(
     for identity in np.flatnonzero(np.bincount(panoptic.ravel())).tolist():
         mask = panoptic == identity
         rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
-        thing = identity < _STUFF
+        thing = identity < STUFF
         segments.append(
             Segment(
                 id=identity,
-                category=CATEGORY_IDS[names[identity - 1]] if thing else identity - _STUFF,
+                category=CATEGORY_IDS[names[identity - 1]] if thing else identity - STUFF,
                 thing=thing,
                 box=(int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1),
                 area=int(mask.sum()),

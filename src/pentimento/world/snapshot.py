@@ -10,12 +10,13 @@ Field = NDArray[np.float32]
 Rng = np.random.Generator
 
 
-def snapshot(light: Field, rng: Rng) -> NDArray[np.uint8]:
+def snapshot(light: Field, rng: Rng, noise: Rng | None = None) -> NDArray[np.uint8]:
     """Take a picture as people take them, good ones and bad ones.
 
     Args:
         light: (H, W, 3) linear radiance.
-        rng: where chance comes from; as many numbers are drawn for every size, but for the noise.
+        rng: where chance comes from: the camera and its settings.
+        noise: where the noise comes from, `rng` by default; another one for every frame of a clip.
 
     Returns:
         (H, W, 3) uint8 sRGB.
@@ -35,7 +36,8 @@ def snapshot(light: Field, rng: Rng) -> NDArray[np.uint8]:
     quality = int(rng.choice([rng.integers(25, 70), rng.integers(70, 97)], p=[0.3, 0.7]))
 
     luma = light @ np.array([0.2126, 0.7152, 0.0722], np.float32)
-    metered = 0.5 * float(np.mean(luma)) + 0.5 * float(np.percentile(luma, 60))
+    middle, bright = (float(v) for v in np.percentile(luma[::2, ::2], (60, 95)))
+    metered = max(0.5 * float(np.mean(luma)) + 0.5 * middle, 0.36 * bright)
     gain = np.clip(0.2 / max(metered, 0.005), 0.25, 5.0) ** 0.8 * 2 ** (exposure - dark)
     light = light * np.float32(gain)
     light = light * np.array([1 + 0.06 * warm, 1 - 0.02 * tint, 1 - 0.07 * warm], np.float32)
@@ -60,10 +62,11 @@ def snapshot(light: Field, rng: Rng) -> NDArray[np.uint8]:
     if aged:
         picture = picture * np.array([1.0, 0.93, 0.78], np.float32)
     picture = np.float32(lifted) + np.float32(1 - lifted) * picture
-    noise = rng.normal(0, 1, (height, width, 1)).astype(np.float32)
+    noise = noise or rng
+    specks = noise.normal(0, 1, (height, width, 1)).astype(np.float32)
     if not grey:
-        noise = noise + np.float32(0.6) * rng.normal(0, 1, (height, width, 3)).astype(np.float32)
-    picture = picture + np.float32(grain) * noise
+        specks = specks + np.float32(0.6) * noise.normal(0, 1, (height, width, 3)).astype("f4")
+    picture = picture + np.float32(grain) * specks
     pixels = np.clip(np.rint(picture * 255), 0, 255).astype(np.uint8)
     if coarse > 1:
         small = (max(16, round(width / coarse)), max(16, round(height / coarse)))

@@ -361,14 +361,15 @@ def _shadow(
 
 @njit(cache=True, nogil=True)
 def trace(
-    inverse: Doubles, planes: Planes, panels: Panels, tiles: NDArray[np.uint8], spheres: Doubles,
-    direction: Doubles, lamp: Doubles, sky: Doubles, soft: float, pool: Doubles, flash: Doubles,
+    inverse: Doubles, eye: Doubles, planes: Planes, panels: Panels, tiles: NDArray[np.uint8],
+    spheres: Doubles, direction: Doubles, lamp: Doubles, sky: Doubles, soft: float, pool: Doubles, flash: Doubles,
     light: Floats, code: NDArray[np.int32], depth: Floats,
 ) -> None:  # fmt: skip
     """Write what every pixel's ray meets.
 
     Args:
         inverse: (2, 3) from pixels to the plane at unit depth, y down.
+        eye: (3,) where the camera is on the stage.
         planes: of the stage, with `panels` and `tiles`.
         panels: on them.
         tiles: (K, M, 3).
@@ -386,7 +387,10 @@ def trace(
     height, width = code.shape
     scale = np.sqrt(inverse[0, 0] ** 2 + inverse[1, 0] ** 2)
     ambient = np.zeros((planes.offset.shape[0], 3))
+    offset = np.zeros(planes.offset.shape[0])
     for p in range(planes.offset.shape[0]):
+        n = planes.normal[p]
+        offset[p] = planes.offset[p] - n[0] * eye[0] - n[1] * eye[1] - n[2] * eye[2]
         around = surroundings(sky, planes.normal[p, 1])
         ambient[p, 0], ambient[p, 1], ambient[p, 2] = around
     for row in range(height):
@@ -400,11 +404,11 @@ def trace(
                 slope = n[p, 0] * dx + n[p, 1] * dy - n[p, 2]
                 if slope == 0.0:
                     continue
-                t = planes.offset[p] / slope
+                t = offset[p] / slope
                 if t <= 0.5 or t >= best:
                     continue
-                up = t * dy
-                u = t * (planes.across[p, 0] * dx + planes.across[p, 1] * dy - planes.across[p, 2])
+                up, a = t * dy + eye[1], planes.across
+                u = a[p, 0] * (t * dx + eye[0]) + a[p, 1] * up + a[p, 2] * (eye[2] - t)
                 place = (u / PERIOD - np.floor(u / PERIOD)) * SKYLINE
                 if up > planes.top[p, int(place) % SKYLINE]:
                     continue
@@ -416,8 +420,9 @@ def trace(
             p, t = plane, best
             px, py, pz = t * dx, t * dy, -t
             a, d = planes.across, planes.down
-            u = a[p, 0] * px + a[p, 1] * py + a[p, 2] * pz
-            v = d[p, 0] * px + d[p, 1] * py + d[p, 2] * pz
+            sx, sy, sz = px + eye[0], py + eye[1], pz + eye[2]
+            u = a[p, 0] * sx + a[p, 1] * sy + a[p, 2] * sz
+            v = d[p, 0] * sx + d[p, 1] * sy + d[p, 2] * sz
             what, glow, pitch = planes.category[p], planes.glow[p], planes.pitch[p]
             texture, tint = planes.tile[p], planes.tint[p]
             start_u, start_v, rim = 0.0, 0.0, -1
@@ -450,7 +455,7 @@ def trace(
             shut = 1.0
             for other in range(planes.offset.shape[0]):
                 m = planes.normal[other]
-                gap = abs(m[0] * px + m[1] * py + m[2] * pz - planes.offset[other])
+                gap = abs(m[0] * px + m[1] * py + m[2] * pz - offset[other])
                 if other != p and gap < 12 and planes.glow[other] == 0:
                     shut *= 1 - 0.38 * np.exp(-gap / 2.5)
             for k in range(spheres.shape[0]):
@@ -474,7 +479,7 @@ def trace(
                 es += share * lamp[lit, 2]
             gain = 1.0
             if pool[4] > 0:
-                near = (px - pool[0]) ** 2 + (py - pool[1]) ** 2 + (pz - pool[2]) ** 2
+                near = (sx - pool[0]) ** 2 + (sy - pool[1]) ** 2 + (sz - pool[2]) ** 2
                 gain += pool[4] * np.exp(-near / (pool[3] * pool[3]))
             if flash[1] > 0:
                 gain = min(gain * (flash[0] / (t * length + 1.0)) ** flash[1], 4.0)
