@@ -105,11 +105,22 @@ def _heights(
     position: Floats, triangles: NDArray[np.int32], axes: Doubles, size: int
 ) -> tuple[Floats, Floats]:
     """Return the shadow map (size, size) and every vertex in its frame (V, 3)."""
-    points = (position @ axes.T.astype(np.float32)).astype(np.float32)
-    points[:, :2] = (points[:, :2] / _RADIUS + 1) * (size / 2)
+    points = np.empty_like(position)
+    _turn(position, axes.astype(np.float32), np.float32(size / 2), points)
     heights = np.full((size, size), -np.inf, np.float32)
     draw_heights(points, triangles, heights)
     return heights, points
+
+
+@njit(cache=True, nogil=True)
+def _turn(position: Floats, axes: Floats, half: float, out: Floats) -> None:
+    """Write column, row and height of every vertex in a shadow map of side 2 · `half`."""
+    for v in range(position.shape[0]):
+        x, y, z = position[v, 0], position[v, 1], position[v, 2]
+        for axis in range(3):
+            out[v, axis] = axes[axis, 0] * x + axes[axis, 1] * y + axes[axis, 2] * z
+        out[v, 0] = (out[v, 0] / np.float32(_RADIUS) + np.float32(1)) * half
+        out[v, 1] = (out[v, 1] / np.float32(_RADIUS) + np.float32(1)) * half
 
 
 def bake(position: Floats, normal: Floats, casters: NDArray[np.int32], sky: Doubles) -> Floats:

@@ -79,7 +79,8 @@ def portrait(seed: int, size: int = 256, heads: Heads | None = None) -> WorldPor
 
     sky, direction, colour, blur, box = _lighting(streams[2])
     surface = figure.surface._replace(light=_bake(figure, sky))
-    lights = cast(figure.surface.position, figure.casters, direction, colour, blur, box, sky)
+    solid = figure.surface.position[: figure.solids]
+    lights = cast(solid, figure.casters, direction, colour, blur, box, sky)
     samples = np.zeros((*layer.triangle.shape, 3), np.float32)
     shade(
         layer.triangle, layer.nearness, layer.weights, surface, lights, figure.looks, _NOISE,
