@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from pentimento.world import materials as m
 from pentimento.world.heads import HeadParams, Heads
-from pentimento.world.light import unit
+from pentimento.world.light import frozen, unit
 from pentimento.world.mesh import CLASS_OF_PART, PARTS, Mesh, merge, part_index, vertex_normals
 from pentimento.world.shading import Looks, Surface
 from pentimento.world.strands import (
@@ -161,7 +161,7 @@ def draw_figure(rng: Rng, heads: Heads) -> Figure:
         lens=lens.moved(pose(lens.vertices)),
         face=position[heads.vertices_of(*_FACE)],
         landmarks={count: pose(p) for count, p in points.items()},
-        looks=Looks(skin, eyes, fibres, cloth, felt, trim),
+        looks=frozen(Looks(skin, eyes, fibres, cloth, felt, trim)),
         attributes={
             "age": round(params.age, 1),
             "sex": "female" if female else "male",
@@ -298,8 +298,13 @@ def _assemble(
     solids, solid = len(position), len(mesh.triangles)
     vertices = solids + sum(2 * tuft.curves.shape[0] * tuft.curves.shape[1] for tuft in tufts)
     triangles = solid + sum(2 * len(t.curves) * (t.curves.shape[1] - 1) for t in tufts)
+    p, r, n, g, light = (np.zeros((vertices, 3), np.float32) for _ in range(5))
     surface = Surface(
-        *(np.zeros((vertices, 3), np.float32) for _ in range(5)),
+        position=p,
+        rest=r,
+        normal=n,
+        tangent=g,
+        light=light,
         fields=np.zeros((vertices, len(FIELDS)), np.float32),
         triangles=np.zeros((triangles, 3), np.int32),
         uv=np.zeros((triangles, 3, 2), np.float32),
