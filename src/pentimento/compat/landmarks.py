@@ -52,7 +52,9 @@ def _fan(key: str) -> str:
             return f"m{stack}.b2_plus_{level}."
         return f"m{stack}.{ {'up1': 'b1', 'low1': 'b2', 'low3': 'b3'}[part] }_{level}."
 
-    key = re.sub(r"^hourglasses\.(\d+)\.((?:low2\.)*?)(up1|low1|low2|low3)\.(?=bn|conv|down)", branch, key)
+    key = re.sub(
+        r"^hourglasses\.(\d+)\.((?:low2\.)*?)(up1|low1|low2|low3)\.(?=bn|conv|down)", branch, key
+    )
     key = re.sub(r"^features\.(\d+)\.0\.", r"top_m_\1.", key)
     key = re.sub(r"^features\.(\d+)\.1\.", r"conv_last\1.", key)
     key = re.sub(r"^features\.(\d+)\.2\.", r"bn_end\1.", key)
@@ -71,7 +73,8 @@ FAN: Final = KeyMap("FAN", _fan)
 """For `hourglass.StackedHourglass` with `parallel` blocks."""
 
 DEPTH: Final = KeyMap(
-    "FAN's depth network", lambda key: re.sub(r"^layers\.(\d)\.", lambda m: f"layer{int(m[1]) + 1}.", key)
+    "FAN's depth network",
+    lambda key: re.sub(r"^layers\.(\d)\.", lambda m: f"layer{int(m[1]) + 1}.", key),
 )
 """For `hourglass.DepthNet`."""
 
@@ -83,7 +86,9 @@ def from_official(official: Mapping[str, Tensor]) -> Landmarks | StackedHourglas
         CheckpointError: it is none of the three, or not complete.
     """
     # princeton-vl's trainer wraps its network once more.
-    state = {key.removeprefix("model.module.").removeprefix("model."): t for key, t in official.items()}
+    state = {
+        key.removeprefix("model.module.").removeprefix("model."): t for key, t in official.items()
+    }
     if "stage4.0.fuse_layers.0.1.0.weight" in state:
         points = state["head.3.weight"].shape[0] if "head.3.weight" in state else 0
         if points not in (5, 68, 98):

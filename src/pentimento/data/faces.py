@@ -266,9 +266,7 @@ def data_folder(name: str) -> Path:
     return folder
 
 
-def one_side(
-    faces: Sequence[KnownT], split: Literal["train", "val"], source: str
-) -> list[KnownT]:
+def one_side(faces: Sequence[KnownT], split: Literal["train", "val"], source: str) -> list[KnownT]:
     """Keep one side; where the hash leaves a side empty, its nearest person crosses over."""
     people = {face.person: face.split or split_of(face.person) for face in faces}
     if len(people) > 1 and len(set(people.values())) == 1 and not any(f.split for f in faces):

@@ -28,9 +28,7 @@ def _hourglass(fixture: Fixture) -> Counterpart:
 def _fan(fixture: Fixture) -> Counterpart:
     points, width = fixture.shapes["l0.weight"][:2]
     net = StackedHourglass("parallel", int(fixture.number("num_modules")), width, points)
-    return keyed(
-        FAN, net, lambda run: {str(i): y for i, y in enumerate(net(run.inputs["image"]))}
-    )
+    return keyed(FAN, net, lambda run: {str(i): y for i, y in enumerate(net(run.inputs["image"]))})
 
 
 def _depth(fixture: Fixture) -> Counterpart:

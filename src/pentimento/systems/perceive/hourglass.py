@@ -196,9 +196,7 @@ class Hourglass(nn.Module):
         self.up1 = block(width, width)
         self.pool = pool(2)
         self.low1 = block(width, width)
-        self.low2 = (
-            Hourglass(block, pool, width, depth - 1) if depth > 1 else block(width, width)
-        )
+        self.low2 = Hourglass(block, pool, width, depth - 1) if depth > 1 else block(width, width)
         self.low3 = block(width, width)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -212,7 +210,12 @@ class StackedHourglass(nn.Module):
     """Both networks: they differ in their blocks and in how they halve."""
 
     def __init__(
-        self, kind: Literal["residual", "parallel"], stacks: int, width: int, points: int, depth: int = 4
+        self,
+        kind: Literal["residual", "parallel"],
+        stacks: int,
+        width: int,
+        points: int,
+        depth: int = 4,
     ):
         super().__init__()
         block, pool = _BLOCKS[kind]

@@ -80,8 +80,8 @@ class Config:
     decoding: Decoding = "soft"
     augmented: bool = True
     batch_size: int = 24
-    steps: int = 4000
-    lr: float = 2e-3
+    steps: int = 2500
+    lr: float = 2.5e-3
     weight_decay: float = 0.01
     schedule: Literal["cosine", "steps"] = "cosine"
 
@@ -252,7 +252,9 @@ class Bottleneck(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Return relu(x + F(x))."""
         y = F.relu(self.bn2(self.conv2(F.relu(self.bn1(self.conv1(x))))))
-        return F.relu(self.bn3(self.conv3(y)) + (x if self.downsample is None else self.downsample(x)))
+        return F.relu(
+            self.bn3(self.conv3(y)) + (x if self.downsample is None else self.downsample(x))
+        )
 
 
 def _step(inputs: int, outputs: int, kernel: int, stride: int, *, relu: bool) -> nn.Sequential:
@@ -283,7 +285,10 @@ class Exchange(nn.Module):
             return nn.Identity()
         if source > target:  # coarse to fine: the values are enlarged in `forward`
             return _step(widths[source], widths[target], 1, 1, relu=False)
-        halvings = [_step(widths[source], widths[source], 3, 2, relu=True) for _ in range(source + 1, target)]
+        halvings = [
+            _step(widths[source], widths[source], 3, 2, relu=True)
+            for _ in range(source + 1, target)
+        ]
         return nn.Sequential(*halvings, _step(widths[source], widths[target], 3, 2, relu=False))
 
     def forward(self, features: list[Tensor]) -> list[Tensor]:
