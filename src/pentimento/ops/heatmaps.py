@@ -162,7 +162,7 @@ def taylor(logs: Tensor, points: Tensor) -> Tensor:
     xy = (value(1, 1) - value(1, -1) - value(-1, 1) + value(-1, -1)) / 4
     determinant = xx * yy - xy**2
     height, width = logs.shape[-2:]
-    usable = (1 < x) & (x < width - 2) & (1 < y) & (y < height - 2) & (determinant != 0)
+    usable = (x > 1) & (x < width - 2) & (y > 1) & (y < height - 2) & (determinant != 0)
     safe = determinant.where(usable, torch.ones_like(determinant))
     step = torch.stack([(xy * gy - yy * gx) / safe, (xy * gx - xx * gy) / safe], -1)
     return points + (step * usable[..., None]).to(points.dtype)
