@@ -21,7 +21,7 @@ def test_map_and_picture_coordinates_are_inverse_and_unbiased() -> None:
 
 
 def test_gaussian_maps_keep_the_centre() -> None:
-    maps = gaussian_maps(torch.tensor([[3.0, 1.25]]), 4, 6, 2.0)
+    maps = gaussian_maps(torch.tensor([[3.0, 1.25]]), (4, 6), 2.0)
     assert maps.shape == (1, 4, 6)
     assert maps[0, 1, 3] == pytest.approx(math.exp(-(0.25**2) / 8))
     assert maps[0, 3, 0] == pytest.approx(math.exp(-(9 + 1.75**2) / 8))
@@ -45,7 +45,7 @@ def test_quarter_goes_to_the_higher_neighbour_inside_only() -> None:
 
 @given(PLACES, PLACES, st.sampled_from([1.0, 1.5, 2.0]))
 def test_dark_and_soft_read_back_what_was_drawn(x: float, y: float, sigma: float) -> None:
-    maps = gaussian_maps(torch.tensor([[x, y]], dtype=torch.float64), 24, 24, sigma)
+    maps = gaussian_maps(torch.tensor([[x, y]], dtype=torch.float64), (24, 24), sigma)
     for how, error in (("argmax", 0.71), ("quarter", 0.36), ("dark", 0.02), ("soft", 0.02)):
         points, _ = decode(maps, how)  # type: ignore[arg-type]  # mypy widens the literals
         assert (points - torch.tensor([[x, y]])).norm() <= error

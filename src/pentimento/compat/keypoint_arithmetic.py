@@ -67,7 +67,7 @@ def fan_frame(box: Array) -> tuple[Array, float]:
 
 
 def fan_crop(image: NDArray[np.uint8], centre: Array, scale: float, size: int = 256) -> Any:
-    """Return FAN's crop (size, size, 3) uint8 and the window's corners: whole pixels, zeros outside."""
+    """Return FAN's crop (size, size, 3) uint8 and its window's corners; whole pixels, 0 outside."""
     back = np.linalg.inv(crop_matrix(centre, scale, size))
     (left, top), (right, bottom) = (truncated(back, np.array([p, p])) for p in (1, size))
     window = np.zeros((bottom - top, right - left, 3), np.uint8)
@@ -261,13 +261,13 @@ def pose_points(maps: Array) -> Array:
 
 
 def fan_points(maps: Array) -> Array:
-    """Return FAN's points: half a pixel further, a quarter towards the higher neighbour; 64² maps."""
+    """Return FAN's points of 64² maps: half a pixel further, then by the higher neighbours."""
     at, _ = peaks(maps)
     return at + 0.5 + 0.25 * np.sign(_slopes(maps, at)) * _within(at, 0, (64, 64), 1)
 
 
 def princeton_points(maps: Array) -> Array:
-    """Return princeton-vl's points: a quarter, ties to the left and up, and half a pixel further."""
+    """Return princeton-vl's points: a quarter, ties to the left and up, half a pixel further."""
     at, value = peaks(maps)
     moved = at + np.where(_slopes(maps, at) > 0, 0.25, -0.25) + 0.5
     return np.where(value[..., None] > 0, moved, at)
@@ -277,7 +277,7 @@ def princeton_points(maps: Array) -> Array:
 
 
 def weighted_error(answer: Array, target: Array, weight: Array | None) -> float:
-    """Return HRNet pose's loss of maps (N, K, H, W): half the squared error, the mean over points."""
+    """Return HRNet pose's loss of maps (N, K, H, W): half the mean squared error."""
     error = (answer - target) if weight is None else (answer - target) * weight[..., None]
     return float(0.5 * np.square(error).mean())
 
@@ -299,7 +299,7 @@ def map_accuracy(answer: Array, target: Array, threshold: float) -> tuple[Array,
     )
     norm = np.array(answer.shape[2:]) / 10
     distance = np.hypot(*np.moveaxis((found - true) / norm, -1, 0))
-    counts = (true > 1).all(-1)
+    counts = np.asarray((true > 1).all(-1))
     shares = [
         float((distance[c, k] < threshold).mean()) if (c := counts[:, k]).any() else -1.0
         for k in range(answer.shape[1])

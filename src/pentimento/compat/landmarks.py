@@ -91,11 +91,12 @@ def from_official(official: Mapping[str, Tensor]) -> Landmarks | StackedHourglas
     }
     if "stage4.0.fuse_layers.0.1.0.weight" in state:
         points = state["head.3.weight"].shape[0] if "head.3.weight" in state else 0
-        if points not in (5, 68, 98):
+        if points not in (68, 98):
             raise CheckpointError(
-                f"a face-HRNet of {points} points; 5, 68 (300-W) and 98 (WFLW) are known here"
+                f"a face-HRNet of {points} points; 68 (300-W) and 98 (WFLW) are known here"
             )
-        found, keys = Landmarks(landmarks.from_paper(points)), HRNET
+        found = Landmarks(landmarks.paper() if points == 68 else landmarks.wflw())
+        keys = HRNET
         network = found.networks["landmarks"]
         network.load_state_dict(keys.from_official(state, network.state_dict()))
         return found

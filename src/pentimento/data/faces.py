@@ -135,7 +135,7 @@ def open_faces(spec: str, split: Literal["train", "val"], size: int) -> Faces:
 
 
 def named_sources(spec: str) -> list[tuple[float, str]]:
-    """Return weight and name of every source of a data specification; DataError if there is none."""
+    """Return weight and name of every source of a specification; DataError if there is none."""
     sources: list[tuple[float, str]] = []
     for part in filter(None, (part.strip() for part in re.split("[,+]", spec))):
         weighed = re.fullmatch(r"(?:(\d+\.?\d*|\.\d+)\s*\*)?\s*(.+)", part)

@@ -9,8 +9,8 @@ A data specification is one or more sources joined by `,` or `+`, weighed as in 
 | `london:DIR` | the London set, its 189 points turned into 68 (`data.london`) |
 
 People mark photographs by other rules than a head's geometry has, so the 68 points of rendered
-portraits are moved (`as_marked`). A photograph's far jaw is the outline of the face, while a head's own jaw disappears behind the
-cheek: hidden jaw points of rendered portraits are put on the outline (`outlined`).
+portraits are moved (`as_marked`). A photograph's far jaw is the outline of the face, while a head's
+own jaw disappears behind the cheek: hidden jaw points are put on the outline (`outlined`).
 
 A crop is the square of `ops.landmarks.crop_of`. In validation it is off by a little, because no
 detector is exact; in training by much more, and turned.
@@ -346,5 +346,5 @@ def _drawn(seed: int) -> tuple[NDArray[np.uint8], dict[int, NDArray[Any]]]:
             np.savez_compressed(file, image=truth.picture, **sets)  # type: ignore[arg-type]  # its stubs take the arrays for `allow_pickle`
         Path(file.name).replace(path)
     with np.load(path, allow_pickle=False) as kept:
-        sets = {n: kept[f"points{n}"] for n in (5, 68, 98)}
-        return kept["image"], sets | {68: as_marked(sets[68])}
+        marks = {n: kept[f"points{n}"] for n in (5, 68, 98)}
+        return kept["image"], marks | {68: as_marked(marks[68])}

@@ -10,6 +10,7 @@ quarter offset: Newell et al. 2016; soft-argmax: Sun et al., integral regression
 Alphabet: N points, H, W map size; … any leading sizes.
 """
 
+from collections.abc import Sequence
 from typing import Final, Literal
 
 import torch
@@ -38,7 +39,7 @@ def to_picture(points: Tensor, stride: float) -> Tensor:
     return (points + 0.5) * stride
 
 
-def gaussian_maps(points: Tensor, height: int, width: int, sigma: float) -> Tensor:
+def gaussian_maps(points: Tensor, size: Sequence[int], sigma: float) -> Tensor:
     """Return (…, N, H, W) with exp(-d²/2σ²) around each point, peak 1 at the exact centre.
 
     The centre is not rounded, so a map holds its point to any fraction of a pixel; the Gaussian is
@@ -46,10 +47,10 @@ def gaussian_maps(points: Tensor, height: int, width: int, sigma: float) -> Tens
 
     Args:
         points: (…, N, 2) x and y in map coordinates.
-        height: H.
-        width: W.
+        size: (H, W).
         sigma: in map pixels.
     """
+    height, width = size
     x = torch.arange(width, dtype=points.dtype, device=points.device)
     y = torch.arange(height, dtype=points.dtype, device=points.device)
     across = torch.exp(-((x - points[..., :1]) ** 2) / (2 * sigma**2))
@@ -59,7 +60,7 @@ def gaussian_maps(points: Tensor, height: int, width: int, sigma: float) -> Tens
 
 def hills(logits: Tensor) -> Tensor:
     """Return softmax maps (…, H, W): non-negative, of sum 1."""
-    return logits.flatten(-2).softmax(-1).unflatten(-1, logits.shape[-2:])
+    return logits.flatten(-2).softmax(-1).reshape(logits.shape)
 
 
 def decode(maps: Tensor, how: Decoding, *, kernel: int = 11) -> tuple[Tensor, Tensor]:

@@ -99,4 +99,4 @@ def _marked(
         points = seen @ matrix[:, :2].T + matrix[:, 2]
         quad = crop_of(points, roll_of(points))
     inside = ((points >= 0) & (points < [rgb.shape[1], rgb.shape[0]])).all(1)
-    return Keypoints(points.astype(np.float32), inside)
+    return Keypoints(points.astype(np.float32), np.asarray(inside))

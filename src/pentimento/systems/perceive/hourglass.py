@@ -135,7 +135,7 @@ PRESETS: Final = {"tiny": tiny, "compact": compact, "paper": paper, "fan": fan}
 
 
 class Residual(nn.Module):
-    """Newell's residual: norms and ReLUs before the convolutions, a bottleneck of half the width."""
+    """Newell's residual: norms and ReLUs come first, the bottleneck has half the width."""
 
     def __init__(self, inputs: int, outputs: int):
         super().__init__()
@@ -381,6 +381,6 @@ class StackedHourglasses:
         """
         if "lift" not in self.networks:
             raise ValueError("this hourglass has no depth network (config.lift)")
-        painted = gaussian_maps(points - 0.5, *image.shape[2:], 0.25 * 13)
+        painted = gaussian_maps(points - 0.5, image.shape[2:], 0.25 * 13)
         depths: Tensor = self.networks["lift"](torch.cat([(image + 1) / 2, painted], 1))
         return depths
