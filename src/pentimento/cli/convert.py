@@ -31,6 +31,8 @@ Examples:
 def command(source: Path, out: Path, target: Literal["pentimento", "official"], epoch: str) -> None:
     """Convert SOURCE: an official .pth of pix2pix or CycleGAN, their folder, or one of our models.
 
+    Files of face-HRNet, of princeton-vl's stacked hourglass and of FAN are read as well.
+
     The architecture is read from the keys. Loading is strict: every key is used, or named with the
     reason why it was dropped. Files are read as plain tensors only; nothing in them is executed.
     """
@@ -42,18 +44,26 @@ def command(source: Path, out: Path, target: Literal["pentimento", "official"], 
 
 def _from_official(source: Path, out: Path, epoch: str) -> None:
     from pentimento import catalog, models
-    from pentimento.compat.pix2pix import load_official
 
     if not source.exists():
         raise CheckpointError(f"{source}: no such file or folder")
     if (out / models.CONFIG_FILE).exists():
         raise CheckpointError(f"{out} already holds a model; choose another folder")
-    system, notes = load_official(source, epoch)
+    system, notes = _load(source, epoch)
     name = catalog.name_of(type(system))
     models.save(system, out, _card(source, name, notes))
     click.echo(f"{out}  {name}: {_listed(system.config)}")
     for what, why in notes.items():
         click.echo(f"  {what}  {why}")
+
+
+def _load(source: Path, epoch: str) -> tuple[Any, Mapping[str, str]]:
+    from pentimento.compat import landmarks, pix2pix
+    from pentimento.compat.official import read_pth
+
+    if source.is_file() and landmarks.recognises(state := read_pth(source)):
+        return landmarks.from_official(state), {}
+    return pix2pix.load_official(source, epoch)
 
 
 def _to_official(source: Path, out: Path, epoch: str) -> None:
@@ -73,7 +83,17 @@ def _to_official(source: Path, out: Path, epoch: str) -> None:
 
 
 def _listed(config: Any) -> str:
-    shown = ("generator", "depth", "blocks", "width", "norm", "dropout", "critic")
+    shown = (
+        "generator",
+        "depth",
+        "blocks",
+        "width",
+        "norm",
+        "dropout",
+        "critic",
+        "points",
+        "stacks",
+    )
     values = ((name, getattr(config, name, None)) for name in shown)
     return ", ".join(f"{name} {value}" for name, value in values if value is not None)
 

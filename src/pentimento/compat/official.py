@@ -61,7 +61,8 @@ class KeyMap:
 def read_pth(path: Path) -> State:
     """Read a legacy `.pth` of plain tensors; nothing in it is executed.
 
-    A leading `module.` of the keys (nn.DataParallel) is removed.
+    A leading `module.` of the keys (nn.DataParallel) is removed. Of a trainer's file that holds
+    more, its `state_dict` is taken.
 
     Raises:
         CheckpointError: the file cannot be read, or holds something else than tensors.
@@ -70,6 +71,8 @@ def read_pth(path: Path) -> State:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises many kinds for damaged files
         raise CheckpointError(f"{path}: cannot be read as plain tensors ({error})") from error
+    if isinstance(content, dict) and isinstance(content.get("state_dict"), dict):
+        content = content["state_dict"]
     if not isinstance(content, dict) or not all(isinstance(v, Tensor) for v in content.values()):
         raise CheckpointError(f"{path}: expected a dictionary of tensors, nothing else")
     state = {key.removeprefix("module."): tensor for key, tensor in content.items()}
