@@ -80,6 +80,16 @@ CATALOG: Final[dict[str, Row]] = {
         "perceive",
         "19 parts of an aligned face (U-Net, BiSeNet)",
     ),
+    "landmarks": Row(
+        "perceive.landmarks:Landmarks",
+        "perceive",
+        "5, 68 or 98 points of a face, by heatmaps or by coordinates",
+    ),
+    "hourglass": Row(
+        "perceive.hourglass:StackedHourglasses",
+        "perceive",
+        "points by stacked hourglasses, each supervised; FAN for faces",
+    ),
     "portrait": Row(
         "generate.portrait:Portrait",
         "generate",

@@ -43,6 +43,15 @@ def load_portrait(folder: str | Path | None = None) -> Any:
     return _load("portrait", folder, "--model")
 
 
+def load_landmarks(folder: str | Path | None = None) -> Any:
+    """Load a 68-point landmark model: from a model or run folder, or the bundled one.
+
+    Raises:
+        CheckpointError: as for `load_parser`.
+    """
+    return _load("landmarks", folder, "--landmarks")
+
+
 def _load(system: str, folder: str | Path | None, option: str, name: str | None = None) -> Any:
     from pentimento import catalog, models
 

@@ -71,6 +71,7 @@ def table() -> dict[str, Build]:
     from parity.counterparts import (
         bicyclegan,
         face_parsing,
+        landmarks,
         maskgan,
         pix2pix,
         pix2pixhd,
@@ -83,6 +84,7 @@ def table() -> dict[str, Build]:
     return {
         **bicyclegan.COUNTERPARTS,
         **face_parsing.COUNTERPARTS,
+        **landmarks.COUNTERPARTS,
         **maskgan.COUNTERPARTS,
         **pix2pix.COUNTERPARTS,
         **pix2pixhd.COUNTERPARTS,
