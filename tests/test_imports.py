@@ -29,7 +29,8 @@ MAY_IMPORT = {
     "systems": BASE | {"ops", "nn", "losses", "data", "metrics", "engine", "models"},
     "compat": BASE | {"ops", "nn", "losses", "systems", "models", "catalog", "engine"},
     "runtime": BASE | {"ops", "nn", "systems", "models"},
-    "session": BASE | {"ops", "files", "metrics", "systems", "models", "runtime", "catalog"},
+    "session": BASE
+    | {"ops", "files", "world", "metrics", "systems", "models", "runtime", "catalog"},
 }
 
 

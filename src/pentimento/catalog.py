@@ -70,6 +70,11 @@ CATALOG: Final[dict[str, Row]] = {
         "generate",
         "repaint a region with the content or style of another picture",
     ),
+    "retinaface": Row(
+        "perceive.retinaface:RetinaFace",
+        "perceive",
+        "every face of a picture: box, five points, surface",
+    ),
     "face_parsing": Row(
         "perceive.face_parsing:FaceParsing",
         "perceive",

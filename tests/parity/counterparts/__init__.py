@@ -76,6 +76,7 @@ def table() -> dict[str, Build]:
         pix2pix,
         pix2pixhd,
         portrait,
+        retinaface,
         stylegan2,
         swapping_autoencoder,
     )
@@ -88,6 +89,7 @@ def table() -> dict[str, Build]:
         **pix2pix.COUNTERPARTS,
         **pix2pixhd.COUNTERPARTS,
         **portrait.COUNTERPARTS,
+        **retinaface.COUNTERPARTS,
         **stylegan2.COUNTERPARTS,
         **swapping_autoencoder.COUNTERPARTS,
     }
