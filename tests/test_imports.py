@@ -16,7 +16,7 @@ MAY_IMPORT = {
     "structures": {"labels"},
     "ops": BASE,
     "files": BASE | {"ops"},
-    "metrics": BASE | {"ops"},
+    "metrics": BASE | {"ops", "losses"},
     "world": BASE | {"ops", "files"},
     "data": BASE | {"ops", "files", "world"},
     "nn": BASE | {"ops"},

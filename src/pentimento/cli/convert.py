@@ -14,6 +14,8 @@ from pentimento.errors import CheckpointError
 Examples:
   pentimento convert checkpoints/facades/latest_net_G.pth -o models/facades
   pentimento convert checkpoints/horse2zebra -o models/horse2zebra --epoch 200
+  pentimento convert mosaic.pth -o models/mosaic
+  pentimento convert vgg19-dcbb9e9d.pth -o vgg19.safetensors
   pentimento convert models/horse2zebra --to official -o checkpoints/again"""
 )
 @click.argument("source", type=click.Path(path_type=Path))
@@ -29,9 +31,11 @@ Examples:
     help="First word of the names of official files, like latest or 200.",
 )  # fmt: skip
 def command(source: Path, out: Path, target: Literal["pentimento", "official"], epoch: str) -> None:
-    """Convert SOURCE: an official .pth of pix2pix or CycleGAN, their folder, or one of our models.
+    """Convert SOURCE: an official .pth, a folder of them, or one of our models.
 
-    Files of face-HRNet, of princeton-vl's stacked hourglass and of FAN are read as well.
+    Known are pix2pix and CycleGAN (also folders), fast neural style, SRResNet and RRDB of BasicSR
+    and ESRGAN; face-HRNet, princeton-vl's stacked hourglass and FAN; and torchvision's VGG, for
+    perceptual losses.
 
     The architecture is read from the keys. Loading is strict: every key is used, or named with the
     reason why it was dropped. Files are read as plain tensors only; nothing in them is executed.
@@ -44,12 +48,22 @@ def command(source: Path, out: Path, target: Literal["pentimento", "official"], 
 
 def _from_official(source: Path, out: Path, epoch: str) -> None:
     from pentimento import catalog, models
+    from pentimento.compat.checkpoints import convert_vgg, load_official
 
     if not source.exists():
         raise CheckpointError(f"{source}: no such file or folder")
+    if out.suffix == ".safetensors":
+        depth = convert_vgg(source, out)
+        if depth is None:
+            raise CheckpointError(
+                f"{source} is not torchvision's VGG-16 or VGG-19, of which a .safetensors file "
+                "can be made; for other checkpoints -o names a folder"
+            )
+        click.echo(f"{out}  VGG-{depth}, for judge=vgg{depth}:{out}")
+        return
     if (out / models.CONFIG_FILE).exists():
         raise CheckpointError(f"{out} already holds a model; choose another folder")
-    system, notes = _load(source, epoch)
+    system, notes = load_official(source, epoch)
     name = catalog.name_of(type(system))
     models.save(system, out, _card(source, name, notes))
     click.echo(f"{out}  {name}: {_listed(system.config)}")
@@ -57,43 +71,19 @@ def _from_official(source: Path, out: Path, epoch: str) -> None:
         click.echo(f"  {what}  {why}")
 
 
-def _load(source: Path, epoch: str) -> tuple[Any, Mapping[str, str]]:
-    from pentimento.compat import landmarks, pix2pix
-    from pentimento.compat.official import read_pth
-
-    if source.is_file() and landmarks.recognises(state := read_pth(source)):
-        return landmarks.from_official(state), {}
-    return pix2pix.load_official(source, epoch)
-
-
 def _to_official(source: Path, out: Path, epoch: str) -> None:
-    from pentimento import catalog, models
-    from pentimento.compat.pix2pix import save_official
-    from pentimento.systems.generate.cyclegan import CycleGAN
-    from pentimento.systems.generate.pix2pix import Pix2Pix
+    from pentimento import models
+    from pentimento.compat.checkpoints import save_official
 
-    system = models.load(source)
-    if not isinstance(system, Pix2Pix | CycleGAN):
-        raise CheckpointError(
-            f"{source} is a model of {catalog.name_of(type(system))}; only pix2pix and cyclegan "
-            "are written back"
-        )
-    for path in save_official(system, out, epoch):
+    for path in save_official(models.load(source), out, epoch):
         click.echo(str(path))
 
 
 def _listed(config: Any) -> str:
     shown = (
-        "generator",
-        "depth",
-        "blocks",
-        "width",
-        "norm",
-        "dropout",
-        "critic",
-        "points",
+        "generator", "scale", "depth", "blocks", "width", "norm", "dropout", "critic", "points",
         "stacks",
-    )
+    )  # fmt: skip
     values = ((name, getattr(config, name, None)) for name in shown)
     return ", ".join(f"{name} {value}" for name, value in values if value is not None)
 

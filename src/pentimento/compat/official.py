@@ -1,6 +1,6 @@
 """Official checkpoints: key maps that work both ways, and files read as plain tensors only."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -58,11 +58,14 @@ class KeyMap:
         return {key: official[name] for name, key in names.items()}
 
 
-def read_pth(path: Path) -> State:
+def read_pth(path: Path, wrappers: Sequence[str] = ("state_dict",)) -> State:
     """Read a legacy `.pth` of plain tensors; nothing in it is executed.
 
-    A leading `module.` of the keys (nn.DataParallel) is removed. Of a trainer's file that holds
-    more, its `state_dict` is taken.
+    A leading `module.` of the keys (nn.DataParallel) is removed.
+
+    Args:
+        path: the file.
+        wrappers: entries under which the tensors may lie; the first that is there counts.
 
     Raises:
         CheckpointError: the file cannot be read, or holds something else than tensors.
@@ -71,8 +74,8 @@ def read_pth(path: Path) -> State:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises many kinds for damaged files
         raise CheckpointError(f"{path}: cannot be read as plain tensors ({error})") from error
-    if isinstance(content, dict) and isinstance(content.get("state_dict"), dict):
-        content = content["state_dict"]
+    if isinstance(content, dict):
+        content = next((content[key] for key in wrappers if key in content), content)
     if not isinstance(content, dict) or not all(isinstance(v, Tensor) for v in content.values()):
         raise CheckpointError(f"{path}: expected a dictionary of tensors, nothing else")
     state = {key.removeprefix("module."): tensor for key, tensor in content.items()}

@@ -77,7 +77,10 @@ def table() -> dict[str, Build]:
         pix2pixhd,
         portrait,
         retinaface,
+        spade,
+        style_transfer,
         stylegan2,
+        super_resolution,
         swapping_autoencoder,
     )
 
@@ -90,7 +93,10 @@ def table() -> dict[str, Build]:
         **pix2pixhd.COUNTERPARTS,
         **portrait.COUNTERPARTS,
         **retinaface.COUNTERPARTS,
+        **spade.COUNTERPARTS,
+        **style_transfer.COUNTERPARTS,
         **stylegan2.COUNTERPARTS,
+        **super_resolution.COUNTERPARTS,
         **swapping_autoencoder.COUNTERPARTS,
     }
 

@@ -46,7 +46,7 @@ from pentimento.engine.system import Dataset, OptimizerSpec, Split, Terms, Updat
 from pentimento.errors import CheckpointError, MaskError
 from pentimento.labels import CELEBAMASK19, IGNORE, LABEL_SETS, remap_table
 from pentimento.losses.adversarial import cross_entropy, feature_matching
-from pentimento.losses.perceptual import LEVEL_WEIGHTS, feature_distance, load_vgg19
+from pentimento.losses.perceptual import LEVEL_WEIGHTS, feature_distance, load_vgg
 from pentimento.metrics.images import psnr, ssim
 from pentimento.metrics.segmentation import Confusion
 from pentimento.nn.critic import MultiscaleCritic
@@ -441,7 +441,7 @@ class Portrait:
             return self._parser().features, (0.25,) * 4
         if "vgg19" not in self._judges:
             file = Path(self.config.perceptual.removeprefix("vgg19:"))
-            net, found = load_vgg19(file)
+            net, found = load_vgg(file)
             if found != (self._vgg19 or found):
                 raise CheckpointError(f"{file} is not the VGG-19 that this run began with")
             self._judges["vgg19"], self._vgg19 = net.to(device), found
