@@ -66,7 +66,7 @@ def _arms(system: str, shared: str, arms: dict[str, str]) -> list[Arm]:
 GROUPS: Final = {
     "losses": _arms(
         "pix2pix",
-        f"in_channels=19 size={_SIZE} load_size={_LOAD} depth=6 critic_layers=2 steps=2000",
+        f"in_channels=19 size={_SIZE} load_size={_LOAD} depth=6 critic_layers=2 steps=800",
         {
             "L1": "critic=none",
             "GAN": "conditional=false l1_weight=0",
@@ -78,13 +78,13 @@ GROUPS: Final = {
     "cycle": _arms(
         "cyclegan",
         f"size={_SIZE} load_size={_LOAD} width=24 critic_width=24 critic_layers=2 blocks=4 "
-        "identity_weight=0 steps=2000",
+        "identity_weight=0 steps=400",
         {"cycle+GAN": "", "GAN alone": "cycle_weight=0"},
     ),
     "features": _arms(
         "pix2pixhd",
         f"size=[{_SIZE},{_SIZE}] features=0 enhance=false scales=2 downs=2 blocks=4 "
-        "critic_layers=2 batch_size=4 steps=1000",
+        "critic_layers=2 batch_size=4 steps=400",
         {"with matching": "", "without": "feature_weight=0"},
     ),
 }

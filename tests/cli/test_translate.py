@@ -51,6 +51,18 @@ def test_a_picture_keeps_its_size_and_depth(model: Path, tmp_path: Path) -> None
         assert painted.pixels.std() > 0
 
 
+def test_little_memory_paints_the_same(model: Path, tmp_path: Path) -> None:
+    source = paint(tmp_path / "in.png", (301, 97, 3))
+    written = []
+    for memory in ("0.0001", "1"):
+        out = tmp_path / f"{memory}.png"
+        done = call(translate, source, "-o", out, "--model", model, "--memory", memory)
+        assert done.exit_code == 0, done.output
+        written.append(open_picture(out).pixels.astype(int))
+    assert written[0].shape == (301, 97, 3)
+    assert np.abs(written[0] - written[1]).max() <= 1
+
+
 def test_both_directions_differ(model: Path, tmp_path: Path) -> None:
     source = paint(tmp_path / "in.png", (32, 32, 3))
     written = []

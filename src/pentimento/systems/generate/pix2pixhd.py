@@ -182,6 +182,11 @@ def one_hot(labels: Tensor, classes: int) -> Tensor:
     return planes.float()
 
 
+def classes_of(planes: Tensor, classes: int) -> Tensor:
+    """(B, K, H, W) → (B, H, W) int64; K where every plane is 0."""
+    return planes.argmax(1).where(planes.amax(1) > 0, classes)
+
+
 # --- networks -------------------------------------------------------------------------------------
 
 
@@ -518,8 +523,7 @@ class Pix2PixHD:
             )
         height, width = condition.shape[2:]
         multiple = 2 ** (self.config.downs + self.config.enhance)
-        known = condition.amax(1) > 0
-        labels = condition.argmax(1).where(known, self.config.classes)[:, None].float()
+        labels = classes_of(condition, self.config.classes)[:, None].float()
         things = labels if instances is None else instances.double()
         frame = (multiple, 2 * multiple)
         labels, things = (pad_to_multiple(each, *frame).long() for each in (labels, things))
