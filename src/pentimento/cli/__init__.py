@@ -12,6 +12,7 @@ VERBS: Final[dict[str, str]] = {
     "parse": "See a portrait as an editable mask.",
     "edit": "Change regions of a portrait.",
     "translate": "Paint pictures anew by a trained model.",
+    "validate": "Check a data folder, and say how to mend it.",
     "train": "Train a system, or continue a run.",
     "evaluate": "Measure a model or a run.",
     "convert": "Read and write official checkpoints.",
