@@ -78,13 +78,13 @@ GROUPS: Final = {
     "cycle": _arms(
         "cyclegan",
         f"size={_SIZE} load_size={_LOAD} width=24 critic_width=24 critic_layers=2 blocks=4 "
-        "identity_weight=0 steps=200",
+        "identity_weight=0 steps=150",
         {"cycle+GAN": "", "GAN alone": "cycle_weight=0"},
     ),
     "features": _arms(
         "pix2pixhd",
         f"size=[{_SIZE},{_SIZE}] features=0 enhance=false scales=2 downs=2 blocks=4 "
-        "critic_layers=2 batch_size=4 steps=250",
+        "critic_layers=2 batch_size=4 steps=150",
         {"with matching": "", "without": "feature_weight=0"},
     ),
 }

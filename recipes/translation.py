@@ -47,7 +47,7 @@ from pentimento.session.models import load_parser
 ABOUT: Final = "translation tasks for docs/translation.md, no weights: minutes each on one core"
 _SIZE: Final = 128
 _LOAD: Final = 143
-_HELD_OUT: Final = 60
+_HELD_OUT: Final = 40
 _HOW: Final = ("--preset", "compact", "--precision", "bf16", "--workers", "0",
                "--validate-every", "0", "--save-every", "100")  # fmt: skip
 _PALETTE: Final = np.array([*CELEBAMASK19.colours, *[(0, 0, 0)] * 237], np.uint8)
@@ -210,25 +210,25 @@ def distance(system: Any, data: Any) -> Scores:
 _CYCLE: Final = ("width=16", "critic_width=24", "batch_size=1")
 TASKS: Final = {
     "labels2portrait": Task(
-        "pix2pix", "portraits:labels2portrait", ("in_channels=19",), 400, seen_by_the_parser
+        "pix2pix", "portraits:labels2portrait", ("in_channels=19",), 250, seen_by_the_parser
     ),
     "edges2portrait": Task(
-        "pix2pix", "portraits:edges2portrait", ("in_channels=1",), 250, likeness
+        "pix2pix", "portraits:edges2portrait", ("in_channels=1",), 150, likeness
     ),
-    "neutral2smiling": Task("pix2pix", "smiles", (), 250, likeness, shown=False),
-    "world2photo": Task("cyclegan", "portraits/images,faker", _CYCLE, 200, distance),
+    "neutral2smiling": Task("pix2pix", "smiles", (), 150, likeness, shown=False),
+    "world2photo": Task("cyclegan", "portraits/images,faker", _CYCLE, 100, distance),
     "grey2colour": Task(
         "cyclegan",
         "congress,faker",
         ("a_channels=1", "identity_weight=0", *_CYCLE),
-        200,
+        100,
         colours,
     ),
     "portrait2labels": Task(
         "pix2pix",
         "portraits:labels2portrait",
         ("direction=BtoA", "out_channels=19", "dropout=train"),
-        250,
+        150,
         agreement,
     ),
 }

@@ -11,7 +11,7 @@ from click.testing import CliRunner, Result
 from pentimento import models
 from pentimento.cli.convert import command as convert
 from pentimento.cli.translate import command as translate
-from pentimento.compat.pix2pix import save_official
+from pentimento.compat.translation import save_official
 from pentimento.errors import CheckpointError, ConfigError, PentimentoError, PictureError
 from pentimento.files.pictures import open_picture
 from pentimento.session.translation import Translator

@@ -15,6 +15,7 @@ VERBS: Final[dict[str, str]] = {
     "validate": "Check a data folder, and say how to mend it.",
     "train": "Train a system, or continue a run.",
     "evaluate": "Measure a model or a run.",
+    "styles": "Learn the styles that pix2pixHD draws from.",
     "convert": "Read and write official checkpoints.",
     "world": "Render people who do not exist, with every truth.",
     "systems": "List what can be trained and used.",
