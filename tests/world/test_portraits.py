@@ -74,7 +74,7 @@ def test_tresses_drops_strands_and_gaps_and_keeps_what_is_thin() -> None:
     labels[:6] = hair
     wanted = labels.copy()
     labels[6:, 4] = hair  # a strand over the skin; its root belongs to the tress
-    wanted[6, 4] = hair
+    wanted[6, 3:6] = hair
     labels[2, 3:9] = skin  # a gap in the hair
     labels[10, 8:] = wanted[10, 8:] = jewel
     assert np.array_equal(tresses(labels)[1:-1], wanted[1:-1])
