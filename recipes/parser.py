@@ -92,9 +92,9 @@ class Plan:
 
 def full() -> Plan:
     """Return the plan of the bundled weights."""
-    config = replace(compact(), dice=1.0, class_weights=_CLASS_WEIGHTS, batch_size=8)
-    steps, rates = (2500, 500, 800), (1.4e-3, 1e-3, 1e-3)
-    return Plan(config, (128, 192, 256), 3200, steps, rates, 10_000, 500)
+    config = replace(compact(), size=224, dice=1.0, class_weights=_CLASS_WEIGHTS, batch_size=8)
+    steps, rates = (2500, 500, 440), (1.4e-3, 1e-3, 1e-3)
+    return Plan(config, (128, 192, 224), 3200, steps, rates, 10_000, 500)
 
 
 def smoke() -> Plan:

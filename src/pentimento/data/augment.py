@@ -36,7 +36,7 @@ def augment(sample: FaceSample, rng: Rng) -> FaceSample:
     """Return a random variation of a face, for training."""
     if rng.random() < 0.5:
         sample = mirror(sample)
-    if rng.random() < 0.15:  # some are met as they are, moved at most: sharp, in their own colours
+    if rng.random() < 0.35:  # some are met as they are, moved at most: sharp, in their own colours
         return move(sample, rng)
     if rng.random() < 0.4:
         sample = new_background(sample, rng)
