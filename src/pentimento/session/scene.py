@@ -13,8 +13,9 @@ import numpy as np
 
 from pentimento.errors import FaceError
 from pentimento.labels import CELEBAMASK19, REGIONS
-from pentimento.ops.regions import Labels, Mask, falloff, grow, signed_distance
+from pentimento.ops.regions import Labels, Mask, falloff, grow, one_hot, signed_distance
 from pentimento.ops.warp import Float
+from pentimento.session.unseen import shadow_of_hair
 
 VALUE: Final = {name: value for value, name in enumerate(CELEBAMASK19.classes)}
 FEATURES: Final = tuple(
@@ -32,8 +33,13 @@ BAND: Final = 0.03
 """Width of the blend band as a share of the FFHQ square's side (8 pixels of 256)."""
 
 
-HALO: Final = 3.0
+COMPLEXION: Final = tuple(VALUE[n] for n in ("skin", "nose", "l_ear", "r_ear", "neck"))
+"""What a look of the skin is given to: a face is no mask before neck and ears."""
+
+_HALO: Final = 3.0
 """Units around removed hair in which skin and background still carry its shade."""
+_ROUND: Final = 1.6
+"""Units (standard deviation) by which the outline of an edited mask is smoothed."""
 
 
 @dataclass(frozen=True)
@@ -86,6 +92,7 @@ class Scene:
         styles: class → donor of its look alone.
         core: (S, S) where something is asked for.
         weight: (S, S) 1 on the core, 0 beyond the blend band.
+        halo: (S, S) where the picture still shows what was taken away: its rim, its strands.
         unit: one 256th of the face's FFHQ square, in pixels: what radii are given in.
     """
 
@@ -96,6 +103,7 @@ class Scene:
     styles: Mapping[int, Style]
     core: Mask
     weight: Float
+    halo: Mask
     unit: float
 
     @property
@@ -127,6 +135,7 @@ class Scene:
             self.styles,
             self.core[window],
             self.weight[window],
+            self.halo[window],
             self.unit,
         )
 
@@ -259,14 +268,26 @@ class SceneBuilder:
             raise FaceError(
                 f"{donor.name}: its face shows no {region}, so there is no look to take"
             )
-        style = Style(classes, donor.image[donor.mask(classes)], amount)
+        if region == "skin":
+            classes = COMPLEXION
+            style = Style(classes, donor.image[donor.mask(FACE[:2])], amount)
+        else:
+            style = Style(classes, donor.image[donor.mask(classes)], amount)
         for value in classes:
             self._draft.styles[value] = style
 
     def reshape(self, labels: Labels, changed: Mask) -> None:
-        """Set the labels of the changed pixels."""
+        """Set the labels of the changed pixels, their outline as smooth as flesh is."""
         draft = self._draft
         draft.target[changed] = labels[changed]
+        near = grow(changed, 6 * _ROUND * self._unit)
+        if near.any():
+            rows, columns = (np.flatnonzero(near.any(axis)) for axis in (1, 0))
+            box = np.s_[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+            found, shares = np.unique(draft.target[box], return_inverse=True)
+            shares = shares.reshape(draft.target[box].shape).astype(np.uint8)
+            smooth = found[one_hot(shares, len(found), _ROUND * self._unit).argmax(0)]
+            draft.target[box] = np.where(changed[box], smooth, draft.target[box])
 
     def build(self) -> Scene:
         """Return the finished scene."""
@@ -275,7 +296,10 @@ class SceneBuilder:
         changed = draft.target != draft.labels
         core = changed | draft.touched
         core |= _interior(draft.labels, draft.target, changed, unit)
-        core |= grow(vacated(draft.labels, draft.target), HALO * unit)
+        bared = _vacated(draft.labels, draft.target)
+        skin = (draft.labels == VALUE["skin"]) & (draft.target == VALUE["skin"])
+        halo = grow(bared, _HALO * unit) | shadow_of_hair(draft.image, skin, bared, unit)
+        core |= halo
         styled = np.isin(draft.target, [v for v, s in draft.styles.items() if s.amount > 0])
         core |= styled
         weight = falloff(core, BAND * 256 * unit) * _frame(draft.labels.shape[0])
@@ -287,11 +311,12 @@ class SceneBuilder:
             {v: s for v, s in draft.styles.items() if s.amount > 0},
             core,
             weight,
+            halo,
             unit,
         )
 
 
-def vacated(labels: Labels, target: Labels) -> Mask:
+def _vacated(labels: Labels, target: Labels) -> Mask:
     """Return where something that lay in front of face and setting was taken away."""
     front = ("hair", "hat", "eye_g")
     return np.asarray(np.isin(labels, [VALUE[name] for name in front]) & (labels != target))
