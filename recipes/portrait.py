@@ -88,13 +88,13 @@ def bundled() -> Plan:
     )  # fmt: skip
     return Plan(
         half=replace(full, size=128, batch_size=8, steps=800, lr=6e-4, constant=0.4),
-        full=replace(full, batch_size=4, steps=600, lr=4e-4, constant=0.3),
-        late=replace(late, batch_size=4, steps=350),
+        full=replace(full, batch_size=4, steps=200, lr=4e-4, constant=0.4),
+        late=replace(late, batch_size=4, steps=260),
         world=3200,
         photos=10_000,
         unseen=16,
         precision="bf16",
-        every=250,
+        every=100,
     )
 
 

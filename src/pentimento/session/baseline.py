@@ -55,7 +55,11 @@ _SHINE: Final = 0.75
 _EYES: Final = (VALUE["l_eye"], VALUE["r_eye"])
 _STILL: Final = 0.7
 """Share of the broad light that stays where it was when the skin beneath it moves."""
-_SHUT: Final = 0.03
+_GLOSS: Final = 82.0
+"""L beyond which a skin's lights are pressed together: no complexion is overexposed."""
+_FEATURED: Final = 0.6
+"""Share of a complexion's change that lips and brows take part in."""
+_SHUT: Final = 0.08
 """Area of a mouth's inside over its squared width, below which it is a line between lips."""
 _EYES_KEEP: Final = 0.7
 """Share of their own colour that another's eyes keep; the rest follows the skin around them."""
@@ -374,6 +378,8 @@ class _Canvas:
         """Return the class continued to where it is needed, free of its neighbours' halo."""
         scene = self.scene
         rim = 2.0 if value in SETTING else 1.0
+        if value not in FACE and (scene.halo & (scene.target == value)).any():
+            known = known & ~grow(scene.halo, 4 * self.unit)  # loose strands beside removed hair
         sure = cv2.erode(known.astype(np.uint8), _disc(rim * self.unit), borderValue=1) > 0
         sure = sure if sure.sum() >= 0.2 * known.sum() else known
         new = (scene.target == value) & (scene.weight > 0) & ~known
@@ -475,19 +481,21 @@ class _Canvas:
         spread = 1.48 * np.median(np.abs(_skin_like(own) - mean), 0)[1:] + 2.5
         far = (((hue - mean[1:]) / spread) ** 2).sum(-1)
         alike = np.exp(-0.5 * np.maximum(far - 6, 0) / 4)
-        reach = cv2.GaussianBlur(
-            grow(inside, 1.5 * self.unit).astype(np.float32), (0, 0), self.unit
-        )
+        target = self.scene.target
+        near = grow(inside, 1.5 * self.unit) & ~np.isin(target, SETTING[:1])
+        reach = near * np.where(np.isin(target, COMPLEXION[5:]), np.float32(_FEATURED), 1)
+        alike = np.where(np.isin(target, COMPLEXION[5:]), 1, alike)
+        reach = cv2.GaussianBlur(reach.astype(np.float32), (0, 0), self.unit)
         share = style.amount * cv2.GaussianBlur(
             (alike * reach).astype(np.float32), (0, 0), self.unit
         )
         dim = np.clip(lab[..., :1] / mean[0], 0.3, 1.25)  # shade has less of any hue
-        wanted = np.concatenate(
-            [lab[..., :1] * (goal[0] / mean[0]), lab[..., 1:] + dim * (goal - mean)[1:]], 2
-        )
-        wanted[..., 0] = np.where(
-            wanted[..., 0] > 90, 90 + (wanted[..., 0] - 90) / 3, wanted[..., 0]
-        )
+        gain = goal[0] / mean[0]
+        # Fair skin shows softer shades than dark skin that is simply lit up.
+        power = np.clip(1 - 0.4 * np.log(gain), 0.6, 1.2)
+        bright = goal[0] * (np.maximum(lab[..., :1], 0) / mean[0]) ** power
+        bright = np.minimum(bright, _GLOSS) + 0.35 * np.maximum(bright - _GLOSS, 0)
+        wanted = np.concatenate([bright, lab[..., 1:] + dim * (goal - mean)[1:]], 2)
         changed = to_rgb(np.asarray(lab + share[..., None] * (wanted - lab), np.float32))
         return np.asarray(np.where(share[..., None] > 0, changed, image), np.float32)
 

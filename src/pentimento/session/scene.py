@@ -15,7 +15,7 @@ from pentimento.errors import FaceError
 from pentimento.labels import CELEBAMASK19, REGIONS
 from pentimento.ops.regions import Labels, Mask, falloff, grow, one_hot, signed_distance
 from pentimento.ops.warp import Float
-from pentimento.session.unseen import shadow_of_hair
+from pentimento.session.unseen import loose_hair, shadow_of_hair
 
 VALUE: Final = {name: value for value, name in enumerate(CELEBAMASK19.classes)}
 FEATURES: Final = tuple(
@@ -33,8 +33,11 @@ BAND: Final = 0.03
 """Width of the blend band as a share of the FFHQ square's side (8 pixels of 256)."""
 
 
-COMPLEXION: Final = tuple(VALUE[n] for n in ("skin", "nose", "l_ear", "r_ear", "neck"))
-"""What a look of the skin is given to: a face is no mask before neck and ears."""
+COMPLEXION: Final = tuple(
+    VALUE[n]
+    for n in ("skin", "nose", "l_ear", "r_ear", "neck", "l_brow", "r_brow", "u_lip", "l_lip")
+)
+"""What a look of the skin is given to, features in part: a face is no mask before neck and ears."""
 
 _HALO: Final = 3.0
 """Units around removed hair in which skin and background still carry its shade."""
@@ -243,11 +246,14 @@ class SceneBuilder:
         if group[0] != VALUE["hat"]:
             theirs &= draft.target != VALUE["hat"]
         bare = own & ~theirs
-        skin = bare & donor.mask((*FACE, VALUE["eye_g"]))
+        skin = bare & donor.mask((*FACE, VALUE["eye_g"])) & _within_face(draft.labels)
         ears = bare & donor.mask((VALUE["l_ear"], VALUE["r_ear"])) & (group[0] == VALUE["hair"])
-        allowed = tuple(VALUE[n] for n in ("background", "neck", "cloth", "neck_l"))
-        beneath = _nearest_class(draft.target, own, allowed)
-        draft.target[bare] = beneath[bare]
+        around = tuple(VALUE[n] for n in ("background", "cloth"))
+        draft.target[bare] = _nearest_class(draft.target, own, around)[bare]
+        # A neck is as wide as the donor's: hair on the shoulders touches it and hides none.
+        throat = bare & donor.mask((VALUE["neck"], VALUE["neck_l"]))
+        if (draft.labels == VALUE["neck"]).any():
+            draft.target[throat] = VALUE["neck"]
         draft.target[skin] = VALUE["skin"]
         for value in (VALUE["l_ear"], VALUE["r_ear"]):
             shown = ears & (donor.labels == value)
@@ -297,8 +303,12 @@ class SceneBuilder:
         core = changed | draft.touched
         core |= _interior(draft.labels, draft.target, changed, unit)
         bared = _vacated(draft.labels, draft.target)
-        skin = (draft.labels == VALUE["skin"]) & (draft.target == VALUE["skin"])
+        skin, behind = (
+            np.isin(draft.labels, group) & np.isin(draft.target, group)
+            for group in ((VALUE["skin"],), (VALUE["background"], VALUE["cloth"]))
+        )
         halo = grow(bared, _HALO * unit) | shadow_of_hair(draft.image, skin, bared, unit)
+        halo |= loose_hair(draft.image, behind, bared, unit)
         core |= halo
         styled = np.isin(draft.target, [v for v, s in draft.styles.items() if s.amount > 0])
         core |= styled
@@ -320,6 +330,19 @@ def _vacated(labels: Labels, target: Labels) -> Mask:
     """Return where something that lay in front of face and setting was taken away."""
     front = ("hair", "hat", "eye_g")
     return np.asarray(np.isin(labels, [VALUE[name] for name in front]) & (labels != target))
+
+
+def _within_face(labels: Labels) -> Mask:
+    """Return where a face can be: anywhere above its eyes, below them within its own outline."""
+    face, eyes = np.isin(labels, FACE), np.isin(labels, FEATURES[1:3])
+    within = np.ones(labels.shape, np.bool_)
+    if face.any() and eyes.any():
+        hull = np.zeros(labels.shape, np.uint8)
+        points = np.argwhere(face)[:, ::-1].astype(np.int32)
+        cv2.fillConvexPoly(hull, cv2.convexHull(points), (1,))
+        low = int(np.nonzero(eyes)[0].max())
+        within[low:] = hull[low:] > 0
+    return within
 
 
 def _parts(classes: tuple[int, ...]) -> list[tuple[int, ...]]:

@@ -95,3 +95,30 @@ def shadow_of_hair(image: Float, skin: Mask, removed: Mask, unit: float) -> Mask
     touching[np.unique(pieces[removed])] = True
     touching[0] = False
     return np.asarray(grow(touching[pieces] & (kept > 0), 2 * unit) & skin)
+
+
+def loose_hair(image: Float, setting: Mask, removed: Mask, unit: float) -> Mask:
+    """Return what lies beside removed hair, looks like it and hangs together with it.
+
+    A parser sees the outline of hair and not each of its curls.
+
+    Args:
+        image: (S, S, 3).
+        setting: where the picture is said to show background or clothes.
+        removed: where hair was taken away.
+        unit: one 256th of the face's square, in pixels.
+    """
+    near = grow(removed, 45 * unit) & setting
+    far = setting & ~grow(removed, 12 * unit)
+    if removed.sum() < 100 or not near.any() or far.sum() < 100:
+        return np.zeros(setting.shape, np.bool_)
+    lab = cv2.GaussianBlur(to_lab(image), (0, 0), unit)
+    gaps = []
+    for known in (removed, far):
+        mean, cov = lab[known].mean(0), np.cov(lab[known], rowvar=False) + np.diag([9.0, 4.0, 4.0])
+        away = lab - mean.astype(np.float32)
+        gaps.append(np.einsum("ijk,kl,ijl->ij", away, np.linalg.inv(cov), away))
+    alike = near & (gaps[0] < 5.0) & (gaps[0] < 0.6 * gaps[1])
+    _, pieces = cv2.connectedComponents(np.asarray(alike | grow(removed, 2 * unit), np.uint8))
+    touching = np.isin(pieces, np.unique(pieces[removed])) & alike
+    return np.asarray(grow(touching, 2 * unit) & setting)
