@@ -21,14 +21,24 @@ from pentimento.ops.blend import (
     colour_transfer,
     extend,
     low_pass,
+    membrane,
     nearest,
     push_pull,
     to_lab,
     to_rgb,
 )
-from pentimento.ops.regions import Labels, Mask, grow, radial, register, signed_distance, stacked
+from pentimento.ops.regions import (
+    Labels,
+    Mask,
+    grow,
+    radial,
+    register,
+    signed_distance,
+    stacked,
+)
 from pentimento.ops.warp import Float, flow_warp
 from pentimento.session.scene import (
+    ABOUT,
     COMPLEXION,
     FACE,
     FEATURES,
@@ -59,6 +69,8 @@ _GLOSS: Final = 82.0
 """L beyond which a skin's lights are pressed together: no complexion is overexposed."""
 _FEATURED: Final = 0.6
 """Share of a complexion's change that lips and brows take part in."""
+_COLOURED: Final = 24.0
+"""Spread of a pixel's channels that a tenth of any colour photo reaches."""
 _SHUT: Final = 0.08
 """Area of a mouth's inside over its squared width, below which it is a line between lips."""
 _EYES_KEEP: Final = 0.7
@@ -189,6 +201,7 @@ class _Canvas:
             others = [v for v in FEATURES if v not in values]
             domain &= ~(np.isin(labels, others) & ~theirs)
             here, there = _light(image), _light(donor.image)
+            there = there + self._complexions_apart(donor)
             shift = np.clip(clone(here, there, domain) - there, -_RELIT, _RELIT)
             image = np.where(domain[..., None], _relit(there + shift), image)
             eyes = theirs & np.isin(donor.labels, _EYES)
@@ -198,6 +211,18 @@ class _Canvas:
             labels[theirs] = donor.labels[theirs]
             self.moved |= domain
         return image, labels
+
+    def _complexions_apart(self, donor: Donor) -> Float:
+        """Return the difference of the two skins, (3,) in powers of e."""
+        own = np.isin(self.scene.labels, (VALUE["skin"], VALUE["nose"]))
+        theirs = donor.mask((VALUE["skin"], VALUE["nose"]))
+        if min(own.sum(), theirs.sum()) < 50:
+            return np.zeros(3, np.float32)
+        medians = [
+            np.median(_light(image[mask]), 0)
+            for image, mask in ((self.scene.image, own), (donor.image, theirs))
+        ]
+        return np.asarray(medians[0] - medians[1], np.float32)
 
     def _lips_laid(self, image: Float, donor: Donor, values: list[int]) -> Float:
         """Return the picture with the donor's lips in this face's light, and nothing beside them.
@@ -291,6 +316,10 @@ class _Canvas:
         ]
         bands = [VALUE["u_lip"], VALUE["l_lip"]] if opens else []
         shapes = [v for v in shapes if not (opens and v in LIPS)]
+        lift = self._lift(labels)
+        if lift is not None:
+            image, labels = flow_warp(image, lift), flow_warp(labels, lift, nearest=True)
+            self.moved |= (np.abs(lift).max(-1) > 0.2) & near
         field = self._field([labels == v for v in shapes], [scene.target == v for v in shapes])
         if bands:
             parted = stacked(
@@ -322,6 +351,31 @@ class _Canvas:
             soft = np.maximum(soft, missing)[..., None]
             image = image + soft * (filled - image)
         return image
+
+    def _lift(self, labels: Labels) -> Float | None:
+        """Return the field that shifts brows as wholes, None if they rest.
+
+        The skin about a brow goes with it, and so do the hairs that the mask has missed; eyes and
+        far skin stay, what lies between stretches.
+        """
+        target, unit = self.scene.target, self.unit
+        values = np.zeros((*labels.shape, 2), np.float32)
+        fixed = grow(np.isin(labels, _EYES), 1.5 * unit) | (self.scene.weight <= 0)
+        about = np.zeros(labels.shape, np.bool_)
+        for value in (VALUE["l_brow"], VALUE["r_brow"]):
+            here, there = labels == value, target == value
+            if not (here ^ there).any() or not here.any() or not there.any():
+                continue
+            shift = np.argwhere(here).mean(0) - np.argwhere(there).mean(0)
+            if np.hypot(*shift) < unit:
+                continue
+            carried = grow(there, 2 * unit) & ~fixed
+            values[carried] = shift[::-1]
+            about |= grow(here | there, ABOUT * unit)
+            fixed |= carried
+        if not values.any():
+            return None
+        return membrane(values, fixed | ~about) * about[..., None]
 
     def _light_kept(self, still: Float, labels: Labels, moved: Float, here: Labels) -> Float:
         """Return moved skin in the broad light that fell on its place before.
@@ -390,11 +444,12 @@ class _Canvas:
                     np.isin(scene.labels, _EYES),
                     np.isin(scene.labels, (VALUE["skin"], VALUE["nose"])),
                 )
-                return mouth_inside(scene.target == VALUE["mouth"], white, self.unit)
+                drawn = mouth_inside(scene.target == VALUE["mouth"], white, self.unit)
+                return self._as_colourful(drawn)
             if self.tone is not None and value in PAINTED:
                 return push_pull(self._trusted(value, self.tone), self.tone.known)
             colour = np.array(_TYPICAL[list(VALUE)[value]], np.float32)
-            filled = np.broadcast_to(colour, image.shape).astype(np.float32)
+            filled = self._as_colourful(np.broadcast_to(colour, image.shape).astype(np.float32))
         elif (need & ~sure).any():
             box = box_around(need, int(24 * self.unit))
             box = box if sure[box].sum() > 12 else (slice(None), slice(None))
@@ -405,6 +460,13 @@ class _Canvas:
         if self.tone is not None and value in PAINTED and new.any():
             return self._told(value, filled, new, self.tone)
         return filled
+
+    def _as_colourful(self, drawn: Float) -> Float:
+        """Return what was drawn without a model, grey in a grey photo."""
+        chroma = np.ptp(self.scene.image, -1)
+        share = np.float32(np.clip(np.quantile(chroma, 0.9) / _COLOURED, 0, 1))
+        grey = drawn.mean(-1, keepdims=True)
+        return np.asarray(grey + share * (drawn - grey), np.float32)
 
     def _mouth_opens(self, labels: Labels, near: Mask) -> bool:
         """Return whether the mouth was shut and shall be open; teeth that were seen are kept."""
@@ -453,7 +515,8 @@ class _Canvas:
         seen = face if face.any() else have
         y, x = np.nonzero(seen)
         most = max(0.0, -float(signed_distance(have)[want].min())) + 4 * self.unit
-        return radial(have, want, (float(x.mean()), float(y.mean())), most)
+        sure = cv2.erode(have.astype(np.uint8), _disc(1.2 * self.unit), borderValue=1) > 0
+        return radial(sure, want, (float(x.mean()), float(y.mean())), most)
 
     def _shading(self, inside: Mask, tone: Tone) -> Float:
         """Return how the generator's change of a region's look varies over the region.

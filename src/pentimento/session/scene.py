@@ -41,6 +41,8 @@ COMPLEXION: Final = tuple(
 
 _HALO: Final = 3.0
 """Units around removed hair in which skin and background still carry its shade."""
+ABOUT: Final = 15.0
+"""Units of skin about a brow that move with it."""
 _ROUND: Final = 1.6
 """Units (standard deviation) by which the outline of an edited mask is smoothed."""
 
@@ -310,6 +312,10 @@ class SceneBuilder:
         halo = grow(bared, _HALO * unit) | shadow_of_hair(draft.image, skin, bared, unit)
         halo |= loose_hair(draft.image, behind, bared, unit)
         core |= halo
+        for value in FEATURES[3:5]:  # a brow that moves takes the skin about it along
+            if ((draft.labels == value) & changed).any() and (draft.target == value).any():
+                about = grow((draft.labels == value) | (draft.target == value), ABOUT * unit)
+                core |= about & np.isin(draft.target, FACE[:1])
         styled = np.isin(draft.target, [v for v, s in draft.styles.items() if s.amount > 0])
         core |= styled
         weight = falloff(core, BAND * 256 * unit) * _frame(draft.labels.shape[0])

@@ -173,7 +173,7 @@ class Config:
             raise ValueError(f"perceptual: vgg19:FILE, parser or none, got {self.perceptual!r}")
         shares = (self.bend, self.forget, self.adversarial_from)
         if not (all(0 <= share <= 1 for share in shares) and 0 <= self.constant < 1):
-            raise ValueError("bend, forget, adversarial_from and constant lie between 0 and 1")
+            raise ValueError("bend, forget, adversarial_from and constant are shares from 0 to 1")
         if self.batch_size < 1 or self.steps < 1 or min(self.lr, self.critic_lr) <= 0:
             raise ValueError("batch_size, steps and learning rates must be positive")
 
