@@ -89,7 +89,7 @@ def bundled() -> Plan:
     return Plan(
         half=replace(full, size=128, batch_size=8, steps=800, lr=6e-4, constant=0.4),
         full=replace(full, batch_size=4, steps=200, lr=4e-4, constant=0.4),
-        late=replace(late, batch_size=4, steps=260),
+        late=replace(late, batch_size=4, steps=180),
         world=3200,
         photos=10_000,
         unseen=16,

@@ -21,7 +21,6 @@ from pentimento.ops.blend import (
     colour_transfer,
     extend,
     low_pass,
-    membrane,
     nearest,
     push_pull,
     to_lab,
@@ -62,6 +61,7 @@ _LIPS_TINT: Final = 0.5
 _SHINE: Final = 0.75
 """Share of another's lips' light beyond the face's own brightest that is taken back."""
 
+_BROWS: Final = (VALUE["l_brow"], VALUE["r_brow"])
 _EYES: Final = (VALUE["l_eye"], VALUE["r_eye"])
 _STILL: Final = 0.7
 """Share of the broad light that stays where it was when the skin beneath it moves."""
@@ -318,7 +318,11 @@ class _Canvas:
         shapes = [v for v in shapes if not (opens and v in LIPS)]
         lift = self._lift(labels)
         if lift is not None:
-            image, labels = flow_warp(image, lift), flow_warp(labels, lift, nearest=True)
+            carried = flow_warp(labels, lift, nearest=True)
+            left = np.where(np.isin(labels, _BROWS), np.uint8(VALUE["skin"]), labels)
+            image = flow_warp(image, lift)
+            labels = np.where(np.isin(carried, _BROWS), carried, left)
+            shapes = [v for v in shapes if v not in _BROWS]
             self.moved |= (np.abs(lift).max(-1) > 0.2) & near
         field = self._field([labels == v for v in shapes], [scene.target == v for v in shapes])
         if bands:
@@ -353,29 +357,24 @@ class _Canvas:
         return image
 
     def _lift(self, labels: Labels) -> Float | None:
-        """Return the field that shifts brows as wholes, None if they rest.
+        """Return the field that raises or lowers brows as wholes, None if they rest.
 
-        The skin about a brow goes with it, and so do the hairs that the mask has missed; eyes and
-        far skin stay, what lies between stretches.
+        The skin about a brow goes with it, and so do the hairs that the mask has missed; the eye
+        below stays, what lies between stretches.
         """
         target, unit = self.scene.target, self.unit
-        values = np.zeros((*labels.shape, 2), np.float32)
-        fixed = grow(np.isin(labels, _EYES), 1.5 * unit) | (self.scene.weight <= 0)
-        about = np.zeros(labels.shape, np.bool_)
-        for value in (VALUE["l_brow"], VALUE["r_brow"]):
-            here, there = labels == value, target == value
+        total = np.zeros((*labels.shape, 2), np.float32)
+        for brow, eye in zip(_BROWS, _EYES, strict=True):
+            here, there = labels == brow, target == brow
             if not (here ^ there).any() or not here.any() or not there.any():
                 continue
-            shift = np.argwhere(here).mean(0) - np.argwhere(there).mean(0)
-            if np.hypot(*shift) < unit:
+            down, right = np.argwhere(here).mean(0) - np.argwhere(there).mean(0)
+            if abs(down) < max(unit, 2 * abs(right)):
                 continue
-            carried = grow(there, 2 * unit) & ~fixed
-            values[carried] = shift[::-1]
-            about |= grow(here | there, ABOUT * unit)
-            fixed |= carried
-        if not values.any():
-            return None
-        return membrane(values, fixed | ~about) * about[..., None]
+            lids = grow(labels == eye, 2 * unit) & ~grow(here | there, unit)
+            total += stacked([here, lids], [there, lids], ABOUT * unit)
+        weight = np.minimum(1, 2 * self.scene.weight)[..., None]
+        return total * weight if total.any() else None
 
     def _light_kept(self, still: Float, labels: Labels, moved: Float, here: Labels) -> Float:
         """Return moved skin in the broad light that fell on its place before.
