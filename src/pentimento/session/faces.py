@@ -322,8 +322,14 @@ LARGEST: Final = Where()
 """Nothing said: the largest face."""
 
 
-def choose_face(rgb: NDArray[np.uint8], parser: Parser, where: Where, name: str) -> Face:
-    """Return the one face that `where` means.
+def choose_face(
+    rgb: NDArray[np.uint8],
+    parser: Parser,
+    where: Where,
+    name: str,
+    found: Sequence[Face] | None = None,
+) -> Face:
+    """Return the one face that `where` means; `found` spares the search where it was made before.
 
     Raises:
         FaceError: there is no such face; the message says how to point at it.
@@ -337,7 +343,7 @@ def choose_face(rgb: NDArray[np.uint8], parser: Parser, where: Where, name: str)
         loose = face_from_box(where.box)
         face = settle(rgb, parser, loose.quad) or replace(loose, score=0.0)
     else:
-        faces = find_faces(rgb, parser)
+        faces = find_faces(rgb, parser) if found is None else found
         if not faces:
             raise FaceError(f"{name}: no face found. {HOW_TO_POINT}")
         if where.index > len(faces):

@@ -32,6 +32,12 @@ BAND: Final = 0.03
 """Width of the blend band as a share of the FFHQ square's side (8 pixels of 256)."""
 
 
+_PAIRS: Final = (("l_eye", "r_eye"), ("l_brow", "r_brow"), ("l_ear", "r_ear"))
+_OTHER_SIDE: Final = np.arange(256, dtype=np.uint8)
+"""Class → its counterpart on the other side of the face; most are their own."""
+for _left, _right in _PAIRS:
+    _OTHER_SIDE[[VALUE[_left], VALUE[_right]]] = VALUE[_right], VALUE[_left]
+
 HALO: Final = 3.0
 """Units around removed hair in which skin and background still carry its shade."""
 
@@ -262,6 +268,18 @@ class SceneBuilder:
         style = Style(classes, donor.image[donor.mask(classes)], amount)
         for value in classes:
             self._draft.styles[value] = style
+
+    def mirror(self, region: str) -> None:
+        """Give a region the shape and look of its counterpart, mirrored.
+
+        Raises:
+            FaceError: the face shows no such counterpart.
+        """
+        draft = self._draft
+        labels = _OTHER_SIDE[draft.labels[:, ::-1]]
+        image = np.ascontiguousarray(draft.image[:, ::-1])
+        donor = Donor(image, labels, "the other side")
+        self.swap(region, donor)
 
     def reshape(self, labels: Labels, changed: Mask) -> None:
         """Set the labels of the changed pixels."""
