@@ -145,6 +145,18 @@ class Document:
         """Return the document without its last command."""
         return replace(self, commands=self.commands[:-1])
 
+    def pictures(self) -> tuple[str, ...]:
+        """Return the names of the photo and of every other picture, each once."""
+        others = [c.other for c in self.commands if isinstance(c, Swap)]
+        others += [c.reference for c in self.commands if isinstance(c, Restyle)]
+        return tuple(dict.fromkeys([self.photo, *others]))
+
+    def masks(self) -> tuple[str, ...]:
+        """Return the names of its masks and painted layers, each once."""
+        given = [c.mask for c in self.commands if isinstance(c, Reshape)]
+        given += [c.layer for c in self.commands if isinstance(c, Paint)]
+        return tuple(dict.fromkeys(given))
+
     def to_json(self) -> str:
         """Return the document as JSON text."""
         return json.dumps(
@@ -152,7 +164,7 @@ class Document:
                 "format": FORMAT,
                 "photo": self.photo,
                 **_where_json(self.where),
-                "commands": [_command_json(command) for command in self.commands],
+                "commands": [command_json(command) for command in self.commands],
             },
             indent=2,
         )
@@ -170,7 +182,7 @@ class Document:
                 raise PentimentoError(
                     f"the document has format {read['format']}, this version reads {FORMAT}"
                 )
-            commands = tuple(_command(item) for item in read["commands"])
+            commands = tuple(parse_command(item) for item in read["commands"])
             return Document(read["photo"], _where(read.get("where", {})), commands)
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise PentimentoError(f"this is no edit document: {error!r}") from error
@@ -182,17 +194,26 @@ def _where_json(where: Where) -> dict[str, Any]:
     return {"where": said} if said else {}
 
 
-def _command_json(command: Command) -> dict[str, Any]:
+def command_json(command: Command) -> dict[str, Any]:
+    """Return a command as plain values."""
     values = {k: v for k, v in vars(command).items() if k not in ("verb", "where")}
     where = getattr(command, "where", LARGEST)
     return {"verb": command.verb, **values, **_where_json(where)}
 
 
-def _command(item: dict[str, Any]) -> Command:
-    values = {k: v for k, v in item.items() if k not in ("verb", "where")}
-    if "where" in item:
-        values["where"] = _where(item["where"])
-    command: Command = _COMMANDS[item["verb"]](**values)
+def parse_command(item: dict[str, Any]) -> Command:
+    """Read what `command_json` gave.
+
+    Raises:
+        PentimentoError: this is no command.
+    """
+    try:
+        values = {k: v for k, v in item.items() if k not in ("verb", "where")}
+        if "where" in item:
+            values["where"] = _where(item["where"])
+        command: Command = _COMMANDS[item["verb"]](**values)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise PentimentoError(f"this is no command of an edit: {error!r}") from error
     return command
 
 

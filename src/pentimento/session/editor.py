@@ -235,16 +235,10 @@ class Editor:
             timings[name] = timings.get(name, 0.0) + time.perf_counter() - start
 
         with stage("open"):
-            names = [document.photo]
-            names += [c.other for c in document.commands if isinstance(c, Swap)]
-            names += [c.reference for c in document.commands if isinstance(c, Restyle)]
-            for name in dict.fromkeys(names):
+            for name in document.pictures():
                 self.assets.picture(name)
-            for command in document.commands:
-                if isinstance(command, Reshape):
-                    self.assets.mask(command.mask)
-                elif isinstance(command, Paint):
-                    self.assets.mask(command.layer)
+            for name in document.masks():
+                self.assets.mask(name)
         with stage("see"):
             view = self.view(document.photo, document.where)
             for command in document.commands:
