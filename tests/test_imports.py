@@ -29,6 +29,7 @@ MAY_IMPORT = {
     "systems": BASE | {"ops", "nn", "losses", "data", "metrics", "engine", "models"},
     "compat": BASE | {"ops", "nn", "losses", "systems", "models", "catalog", "engine"},
     "runtime": BASE | {"ops", "nn", "systems", "models"},
+    "studio": BASE | {"files", "ops", "session"},
     "session": BASE | {"ops", "files", "metrics", "systems", "models", "runtime", "catalog"},
 }
 

@@ -105,6 +105,11 @@ def create_app(store: Store, worker: Worker, token: str, hosts: list[str]) -> Ap
         token: this launch's secret, the first part of every address.
         hosts: values of the Host header that are this machine.
     """
+    return Guard(routes(store, worker), token, hosts)
+
+
+def routes(store: Store, worker: Worker) -> FastAPI:
+    """Return the application without its guard."""
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -114,7 +119,7 @@ def create_app(store: Store, worker: Worker, token: str, hosts: list[str]) -> Ap
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None, lifespan=lifespan)
     _Routes(store, worker).join(app)
     _explain(app)
-    return Guard(app, token, hosts)
+    return app
 
 
 def _explain(app: FastAPI) -> None:
