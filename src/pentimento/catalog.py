@@ -90,10 +90,25 @@ CATALOG: Final[dict[str, Row]] = {
         "generate",
         "repaint a region with the content or style of another picture",
     ),
+    "retinaface": Row(
+        "perceive.retinaface:RetinaFace",
+        "perceive",
+        "every face of a picture: box, five points, surface",
+    ),
     "face_parsing": Row(
         "perceive.face_parsing:FaceParsing",
         "perceive",
         "19 parts of an aligned face (U-Net, BiSeNet)",
+    ),
+    "landmarks": Row(
+        "perceive.landmarks:Landmarks",
+        "perceive",
+        "5, 68 or 98 points of a face, by heatmaps or by coordinates",
+    ),
+    "hourglass": Row(
+        "perceive.hourglass:StackedHourglasses",
+        "perceive",
+        "points by stacked hourglasses, each supervised; FAN for faces",
     ),
     "features": Row(
         "perceive.features:Features",
