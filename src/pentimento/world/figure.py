@@ -117,9 +117,9 @@ def draw_pose(rng: Rng) -> Pose:
     return Pose(yaw, pitch, roll, float(rng.uniform(-0.2, 0.6)))
 
 
-def draw_figure(rng: Rng, heads: Heads) -> Figure:
-    """Draw a person: shape, expression, hair, clothes, looks and pose."""
-    pose = draw_pose(rng)
+def draw_figure(rng: Rng, heads: Heads, pose: Pose | None = None) -> Figure:
+    """Draw a person: shape, expression, hair, clothes, looks and, if it is not given, pose."""
+    pose = pose or draw_pose(rng)
     params = _attentive(rng, heads.sample(rng), pose)
     head = heads.mesh(params)
     points = heads.landmarks(head.vertices)
