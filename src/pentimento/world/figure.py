@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from pentimento.world import materials as m
 from pentimento.world.heads import HeadParams, Heads
-from pentimento.world.light import frozen, unit
+from pentimento.world.light import unit
 from pentimento.world.mesh import CLASS_OF_PART, PARTS, Mesh, merge, part_index, vertex_normals
 from pentimento.world.shading import Looks, Surface
 from pentimento.world.strands import (
@@ -161,7 +161,7 @@ def draw_figure(rng: Rng, heads: Heads, pose: Pose | None = None) -> Figure:
         lens=lens.moved(pose(lens.vertices)),
         face=position[heads.vertices_of(*_FACE)],
         landmarks={count: pose(p) for count, p in points.items()},
-        looks=frozen(Looks(skin, eyes, fibres, cloth, felt, trim)),
+        looks=Looks(skin, eyes, fibres, cloth, felt, trim),
         attributes={
             "age": round(params.age, 1),
             "sex": "female" if female else "male",

@@ -20,7 +20,7 @@ from pentimento.structures import Boxes, Keypoints, LabelMap, UVMap
 from pentimento.world.backdrop import backdrop
 from pentimento.world.figure import Figure, draw_figure
 from pentimento.world.heads import Heads, load_heads
-from pentimento.world.light import bake, cast, unit
+from pentimento.world.light import bake, cast, frozen, unit
 from pentimento.world.mesh import vertex_normals
 from pentimento.world.photograph import photograph
 from pentimento.world.raster import Camera, Layer
@@ -83,8 +83,8 @@ def portrait(seed: int, size: int = 256, heads: Heads | None = None) -> WorldPor
     lights = cast(solid, figure.casters, direction, colour, blur, box, sky)
     samples = np.zeros((*layer.triangle.shape, 3), np.float32)
     shade(
-        layer.triangle, layer.nearness, layer.weights, surface, lights, figure.looks, _NOISE,
-        camera.distance, samples,
+        layer.triangle, layer.nearness, layer.weights, surface, lights, frozen(figure.looks),
+        _NOISE, camera.distance, samples,
     )  # fmt: skip
     behind, place = backdrop(streams[3], size)
     bare = layer.triangle < 0
@@ -92,7 +92,7 @@ def portrait(seed: int, size: int = 256, heads: Heads | None = None) -> WorldPor
     glaze(
         lens.nearness, lens.triangle, lens.weights, layer.nearness, figure.lens.vertices,
         vertex_normals(figure.lens.vertices, figure.lens.triangles), figure.lens.triangles, lights,
-        figure.looks.trim, camera.distance, samples,
+        frozen(figure.looks.trim), camera.distance, samples,
     )  # fmt: skip
     light = samples.reshape(size, SAMPLES, size, SAMPLES, 3).mean(axis=(1, 3))
 
@@ -201,8 +201,8 @@ def _label(figure: Figure, layer: Layer, lens: Layer) -> tuple[NDArray[np.uint8]
     classes = np.zeros(layer.triangle.shape, np.uint8)
     brows = np.array(CELEBAMASK19.values("l_brow", "r_brow"), np.uint8)
     classify(
-        layer.triangle, layer.weights, figure.surface, figure.classes, figure.looks.skin, brows,
-        CELEBAMASK19.value("hair"), classes,
+        layer.triangle, layer.weights, figure.surface, figure.classes,
+        frozen(figure.looks.skin), brows, CELEBAMASK19.value("hair"), classes,
     )  # fmt: skip
     # As in CelebAMask-HQ, eyes and brows seen through a lens keep their class.
     glass = lens.nearness > layer.nearness

@@ -75,7 +75,7 @@ class Surface(NamedTuple):
 
 
 class Looks(NamedTuple):
-    """What everything is made of: see `materials`; arrays as tuples, see `light.frozen`."""
+    """What everything is made of: see `materials`; give the shader `light.frozen` ones."""
 
     skin: Skin
     eyes: Eyes
