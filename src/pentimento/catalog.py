@@ -75,6 +75,21 @@ CATALOG: Final[dict[str, Row]] = {
         "perceive",
         "19 parts of an aligned face (U-Net, BiSeNet)",
     ),
+    "cornernet": Row(
+        "perceive.cornernet:CornerNet",
+        "perceive",
+        "boxes of named objects, as pairs of corners",
+    ),
+    "centernet_triplets": Row(
+        "perceive.centernet_triplets:CenterNetTriplets",
+        "perceive",
+        "boxes of named objects, as two corners and a centre",
+    ),
+    "centernet": Row(
+        "perceive.centernet:CenterNet",
+        "perceive",
+        "boxes of named objects, their joints and ways, as points",
+    ),
     "portrait": Row(
         "generate.portrait:Portrait",
         "generate",

@@ -284,7 +284,7 @@ def _drawn(seed: int, size: int) -> FaceSample:
 
     A reader never sees half a file: it is written under a temporary name and renamed.
     """
-    path = cache_folder() / "world" / _world_version() / str(size) / f"{seed}.npz"
+    path = cache_folder() / "world" / world_version() / str(size) / f"{seed}.npz"
     if path.exists():
         with np.load(path, allow_pickle=False) as kept:
             return FaceSample(kept["image"], kept["labels"], f"world-{seed}")
@@ -300,7 +300,7 @@ def _drawn(seed: int, size: int) -> FaceSample:
 
 
 @cache
-def _world_version() -> str:
+def world_version() -> str:
     """Return a name that changes with the world's code and its head, so no stale face is read."""
     import pentimento.world
 

@@ -70,6 +70,8 @@ def table() -> dict[str, Build]:
     """Return the counterparts of all systems: fixture name → builder."""
     from parity.counterparts import (
         bicyclegan,
+        centernet,
+        cornernet,
         face_parsing,
         maskgan,
         pix2pix,
@@ -81,6 +83,8 @@ def table() -> dict[str, Build]:
 
     return {
         **bicyclegan.COUNTERPARTS,
+        **centernet.COUNTERPARTS,
+        **cornernet.COUNTERPARTS,
         **face_parsing.COUNTERPARTS,
         **maskgan.COUNTERPARTS,
         **pix2pix.COUNTERPARTS,
