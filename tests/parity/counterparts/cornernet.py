@@ -160,5 +160,6 @@ COUNTERPARTS: dict[str, Build] = {
     "cornernet_hg104": _cornernet,
     "cornernet_ops": _ops,
     "centernet_triplets_hg104": _triplets,
+    "centernet_triplets_hg52_keys": _triplets,
     "centernet_triplets_ops": _ops,
 }
