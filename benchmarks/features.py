@@ -142,7 +142,7 @@ def untrained(widths: list[int], seed: int) -> FeatureNet:
     for conv in network.modules():
         if isinstance(conv, nn.Conv2d):
             nn.init.kaiming_normal_(conv.weight)
-            nn.init.zeros_(conv.bias)  # type: ignore[arg-type]  # there is one
+            nn.init.zeros_(conv.bias)
     return network.eval()
 
 

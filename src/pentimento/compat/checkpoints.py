@@ -29,7 +29,8 @@ def load_official(path: Path, epoch: str = "latest") -> tuple[Any, dict[str, str
 
     Args:
         path: a `.pth` of fast neural style, BasicSR or ESRGAN, RetinaFace, face-HRNet,
-            princeton-vl's hourglass, FAN, CornerNet or either CenterNet; or a file or folder of a translation (`compat/translation.py`).
+            princeton-vl's hourglass, FAN, CornerNet or either CenterNet; or a file or folder of a
+            translation (`compat/translation.py`).
         epoch: which files of the folder.
 
     Returns:
@@ -40,9 +41,10 @@ def load_official(path: Path, epoch: str = "latest") -> tuple[Any, dict[str, str
     """
     if path.is_file():
         state = read_pth(path, (*super_resolution.WRAPPERS, "state_dict"))
-        for kind in (style_transfer, super_resolution):
-            if kind.recognises(state):
-                return kind.from_official(state)
+        if style_transfer.recognises(state):
+            return style_transfer.from_official(state)
+        if super_resolution.recognises(state):
+            return super_resolution.from_official(state)
         for perceiver in (landmarks, retinaface, cornernet, centernet):
             if perceiver.recognises(state):
                 return perceiver.from_official(state), {}

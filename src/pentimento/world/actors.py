@@ -312,9 +312,7 @@ def _coarse(actor: Actor, cell: float) -> Actor:
     solid = (s.triangles < n).all(1)
     triangles, material = s.triangles[solid], s.material[solid]
     kind = np.zeros(n, np.int64)
-    kind[triangles] = (
-        material.astype(np.int64) * 32 + actor.classes[solid]
-    )[:, None]
+    kind[triangles] = (material.astype(np.int64) * 32 + actor.classes[solid])[:, None]
     cells = np.floor(s.position[:n] / cell).astype(np.int64) + 512
     key = ((kind * 1024 + cells[:, 0]) * 1024 + cells[:, 1]) * 1024 + cells[:, 2]
     _, group = np.unique(key, return_inverse=True)
@@ -373,7 +371,9 @@ def posed(actor: Actor, stance: Stance) -> Posed:
     normal[:n] = vertex_normals(position[:n], s.triangles[(s.triangles < n).all(1)])
     normal[n:] = normal[actor.rooted]
     moving = s.tangent.any(1, keepdims=True)
-    tangent = np.asarray(unit(stance(s.position + 0.01 * s.tangent) - position) * moving, np.float32)
+    tangent = np.asarray(
+        unit(stance(s.position + 0.01 * s.tangent) - position) * moving, np.float32
+    )
 
     low = body(actor.build, stance.gesture)
     below = stance(low.position)

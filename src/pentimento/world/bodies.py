@@ -116,7 +116,9 @@ def draw_build(rng: Rng, male: float, weight: float, bust: Floats) -> Build:
     return Build(
         front=float(front),
         back=float(min(back, front - 1.2)),
-        waist=float(np.clip(0.86 + 0.12 * weight - 0.1 * (1 - male) + rng.normal(0, 0.03), 0.7, 1.1)),
+        waist=float(
+            np.clip(0.86 + 0.12 * weight - 0.1 * (1 - male) + rng.normal(0, 0.03), 0.7, 1.1)
+        ),
         hips=float(1.02 + 0.08 * (1 - male) + 0.08 * weight),
         belly=float(max(0.0, rng.normal(0.25 * weight + 0.05, 0.12))),
         short=bool(rng.random() < 0.35),

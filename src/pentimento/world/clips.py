@@ -106,9 +106,7 @@ def clip(
     )
 
 
-def optical_flow(
-    now: Drawing, then: Drawing
-) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+def optical_flow(now: Drawing, then: Drawing) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
     """Return (H, W, 2) where every pixel's surface goes, and (H, W) whether it is seen there."""
     height, width = now.owner.shape
     row, column = np.divmod(now.sample, width * SAMPLES)
@@ -147,9 +145,7 @@ def _seen(now: Drawing, then: Drawing, end: Any) -> NDArray[np.bool_]:
     inside = (x >= 0) & (x < width) & (y >= 0) & (y < height) & (end[..., 2] > 0)
     x, y = x.clip(0, width - 1), y.clip(0, height - 1)
     same = (then.owner[y, x] == now.owner) & ((now.owner >= 0) | (then.code[y, x] == now.code))
-    there = np.where(
-        now.owner >= 0, 1 / np.maximum(then.nearness[y, x], 1e-6), then.depth[y, x]
-    )
+    there = np.where(now.owner >= 0, 1 / np.maximum(then.nearness[y, x], 1e-6), then.depth[y, x])
     there = np.where(np.isinf(there), _FAR, there)
     # A surface at a slant varies in depth within a pixel; a part of a body is thicker than that.
     close = np.abs(there - end[..., 2]) < np.where(now.owner >= 0, 0.35, 0.06 * end[..., 2] + 0.3)
@@ -182,9 +178,7 @@ def _plans(start: Layout, rng: Rng, length: int, height: int, width: int) -> lis
     return plans
 
 
-def _panned(
-    camera: Camera, pan: Any, zoom: float, spin: float, height: int, width: int
-) -> Camera:
+def _panned(camera: Camera, pan: Any, zoom: float, spin: float, height: int, width: int) -> Camera:
     """Return a camera whose picture is turned and enlarged about its middle and moved."""
     c, s = zoom * np.cos(np.radians(spin)), zoom * np.sin(np.radians(spin))
     turn = np.array([[c, -s], [s, c]])
@@ -220,7 +214,9 @@ def _walk(rng: Rng, person: Person) -> Any:
             place=person.place + t * speed,
             stance=replace(
                 stance,
-                head=replace(head, yaw=head.yaw + yaw, pitch=head.pitch + pitch, roll=head.roll + roll),
+                head=replace(
+                    head, yaw=head.yaw + yaw, pitch=head.pitch + pitch, roll=head.roll + roll
+                ),
                 turn=stance.turn + t * float(turn),
                 lean=stance.lean + t * float(lean),
                 gesture=gesture,

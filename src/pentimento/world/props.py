@@ -56,9 +56,7 @@ class _Maker:
         kind = kinds[int(rng.integers(len(kinds)))]
         if tint is None:
             tint = np.exp(rng.normal(0, 0.3)) * (1 + 0.12 * rng.normal(0, 1, 3))
-        self.covers.append(
-            (tile(kind, int(rng.integers(VARIANTS))), np.clip(tint, 0.1, 3), gloss)
-        )
+        self.covers.append((tile(kind, int(rng.integers(VARIANTS))), np.clip(tint, 0.1, 3), gloss))
         return len(self.covers) - 1
 
     def add(self, position: Any, triangles: Any, uv: Any, cover: int) -> None:
@@ -164,7 +162,9 @@ def _bowl(k: _Maker) -> None:
 
 def _plate(k: _Maker) -> None:
     r = k.rng.uniform(1.0, 1.4)
-    k.turned([(0, 0.05), (0.7 * r, 0.06), (r, 0.2), (r, 0.16), (0.6 * r, 0)], k.cover(*_SKINS, gloss=0.7))
+    k.turned(
+        [(0, 0.05), (0.7 * r, 0.06), (r, 0.2), (r, 0.16), (0.6 * r, 0)], k.cover(*_SKINS, gloss=0.7)
+    )
 
 
 def _vase(k: _Maker) -> None:

@@ -169,9 +169,7 @@ def scene(seed: int, size: int | tuple[int, int] = 256, heads: Heads | None = No
     streams = [np.random.Generator(np.random.PCG64([seed, 7, part])) for part in range(5)]
     layout = draw_layout(streams[:4], CATEGORY_IDS, height, width)
     heads = heads or builtin_heads()
-    actors = [
-        hire(heads, person.number, detail(layout.camera, person)) for person in layout.people
-    ]
+    actors = [hire(heads, person.number, detail(layout.camera, person)) for person in layout.people]
     return develop(draw(layout, actors, height, width), streams[4])
 
 
@@ -226,7 +224,9 @@ def draw(layout: Layout, actors: list[Actor], height: int, width: int) -> Drawin
     for number, (person, actor) in enumerate(zip(layout.people, actors, strict=True)):
         shape = posed(actor, person.stance)
         people.append(shape)
-        points = layout.camera.project(person.scale * shape.surface.position + person.place, SAMPLES)
+        points = layout.camera.project(
+            person.scale * shape.surface.position + person.place, SAMPLES
+        )
         layer.draw(points, shape.surface.triangles, number)
         glass = person.scale * shape.lens.vertices + person.place
         lens.draw(layout.camera.project(glass, SAMPLES), shape.lens.triangles, number)
@@ -246,9 +246,7 @@ def draw(layout: Layout, actors: list[Actor], height: int, width: int) -> Drawin
             continue
         if number < len(people):
             person, shape = layout.people[number], people[number]
-            _shade_person(
-                number, window, person, shape, layout, layer, lens, samples, classes
-            )
+            _shade_person(number, window, person, shape, layout, layer, lens, samples, classes)
         else:
             _shade_thing(number, window, things[number - len(people)], layout, layer, samples)
     chosen = elect(layer.owner, classes, layer.nearness)
@@ -349,7 +347,9 @@ def _shade_person(
         light=(shape.surface.light @ lamps.sky).astype(np.float32),
     )
     eyes = shape.looks.eyes
-    looks = shape.looks._replace(eyes=eyes._replace(centre=eyes.centre @ turn, gaze=eyes.gaze @ turn))
+    looks = shape.looks._replace(
+        eyes=eyes._replace(centre=eyes.centre @ turn, gaze=eyes.gaze @ turn)
+    )
     dim = (lamps.flash[0] / (distance * person.scale)) ** lamps.flash[1]
     direction = np.ascontiguousarray(lamps.direction @ turn)
     # The first lamp throws shadows; the others are too weak to tell, and on the small not drawn.

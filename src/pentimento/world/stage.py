@@ -290,7 +290,13 @@ def _garden(b: _Builder, ground: float, far: float, half: float) -> None:
     rng = b.rng
     _sky(b)
     floor = str(rng.choice(["grass", "grass", "stones", "sand", "planks", "asphalt"]))
-    named = {"grass": "grass", "stones": "stone", "sand": "sand", "planks": "wood", "asphalt": "road"}
+    named = {
+        "grass": "grass",
+        "stones": "stone",
+        "sand": "sand",
+        "planks": "wood",
+        "asphalt": "road",
+    }
     b.plane((0, 1, 0), ground, named[floor], floor, {"grass": 18.0}.get(floor, 22.0))
     back = far + rng.uniform(4, 60)
     tall = rng.choice([rng.uniform(10, 30), rng.uniform(40, 250)])
@@ -313,7 +319,9 @@ def _shore(b: _Builder, ground: float, far: float, half: float) -> None:
     # The sea lies a little lower and begins where the beach, which falls, meets it.
     b.plane((0, 1, 0.02), ground + 0.02 * -line, "water", "water", 60)
     if rng.random() < 0.5:
-        b.plane((0, 0, 1), -2000, "tree", "blotches", 900, top=ground + _skyline(rng, -50, 260, True))
+        b.plane(
+            (0, 0, 1), -2000, "tree", "blotches", 900, top=ground + _skyline(rng, -50, 260, True)
+        )
 
 
 def _studio(b: _Builder, ground: float, far: float, half: float) -> None:
@@ -468,7 +476,9 @@ def trace(
                     shut *= 1 - 0.75 * rise * min(spheres[k, 3] ** 2 / far2 - 0.02, 1.0)
             er, eg, es = er * shut, eg * shut, es * shut
             for lit in range(direction.shape[0]):
-                cosine = n[0] * direction[lit, 0] + n[1] * direction[lit, 1] + n[2] * direction[lit, 2]
+                cosine = (
+                    n[0] * direction[lit, 0] + n[1] * direction[lit, 1] + n[2] * direction[lit, 2]
+                )
                 if cosine <= 0 or lamp[lit, 1] <= 0:
                     continue
                 share = cosine

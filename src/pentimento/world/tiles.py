@@ -248,7 +248,9 @@ def _leaves(
                 if not (-reach < x < SIDE + reach and -reach < y < SIDE + reach):
                     continue
                 if kind == "ellipse":
-                    cv2.ellipse(canvas, (int(x), int(y)), axes, angle, 0, 360, value, -1, cv2.LINE_AA)
+                    cv2.ellipse(
+                        canvas, (int(x), int(y)), axes, angle, 0, 360, value, -1, cv2.LINE_AA
+                    )
                 else:
                     points = np.rint(corners + [x, y]).astype(np.int32)
                     cv2.fillPoly(canvas, [points], value, cv2.LINE_AA)
@@ -256,7 +258,9 @@ def _leaves(
 
 
 def _foliage(rng: Rng) -> Field:
-    hue = np.array([(60, 88, 34), (84, 104, 44), (44, 70, 40), (72, 96, 52), (132, 84, 34)][rng.integers(5)])
+    hue = np.array(
+        [(60, 88, 34), (84, 104, 44), (44, 70, 40), (72, 96, 52), (132, 84, 34)][rng.integers(5)]
+    )
     canvas = np.full((SIDE, SIDE, 3), 0.012, np.float32)
     depth = iter(np.linspace(0.15, 1.5, 2600))
 
@@ -385,7 +389,12 @@ def _weave(rng: Rng) -> Field:
     x, y = _grid()
     a, b = _colour(rng, 20, 240, 0.4), _colour(rng, 20, 240, 0.4)
     n, kind = int(rng.integers(1, 12)), int(rng.integers(4))
-    amount = [0 * x, (x * n) % 1 < 0.5, (y * n) % 1 < 0.5, ((x * n) % 1 < 0.5) ^ ((y * n) % 1 < 0.5)]
+    amount = [
+        0 * x,
+        (x * n) % 1 < 0.5,
+        (y * n) % 1 < 0.5,
+        ((x * n) % 1 < 0.5) ^ ((y * n) % 1 < 0.5),
+    ]
     mix = a + np.asarray(amount[kind], np.float32)[..., None] * (b - a)
     return np.asarray(mix * (1 + 0.05 * _noise(rng, rng.uniform(0.1, 1.5))[..., None]), np.float32)
 

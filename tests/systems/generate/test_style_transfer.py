@@ -25,7 +25,7 @@ def build(**values) -> StyleTransfer:
 def test_losses_are_zero_for_content_and_style_themselves_and_weighed_else() -> None:
     features = [torch.rand(2, 4, 8, 8), torch.rand(2, 6, 4, 4)]
     style = [gram(x).mean(0, keepdim=True) for x in features]
-    config = Config(content_weight=3.0, style_weight=5.0)
+    config = Config(content_level=1, content_weight=3.0, style_weight=5.0)
     same = [x[:1] for x in features]
     terms = content_and_style(same, same[1], [gram(x) for x in same], config)
     assert float(terms["content"]) == float(terms["style"]) == 0

@@ -40,7 +40,6 @@ from pentimento.ops.pad import pad_to_multiple
 from pentimento.systems.generate.pix2pix import Direction
 
 STYLE_LEVELS: Final = ("relu1_2", "relu2_2", "relu3_3", "relu4_3")
-CONTENT_LEVEL: Final = 1
 LAST_UNIT: Final = 16.0
 _HALF: Final = 127.5
 
@@ -56,7 +55,9 @@ class Config:
         blocks: residual blocks.
         size: S of the training pictures.
         judge: whose features are compared: `features` (bundled), `vgg16:FILE` or `vgg19:FILE`.
-        content_weight: of the features of the second level.
+        content_level: which level's features are the content, from 0 on; a coarser one leaves the
+            style more freedom. 1 in the paper, of VGG; of `features` the last, 3, does best.
+        content_weight: of them.
         style_weight: of the Gram matrices of the first four levels.
         smooth_weight: of the total variation.
         lr: Adam's learning rate.
@@ -70,9 +71,10 @@ class Config:
     blocks: int = 5
     size: int = 256
     judge: str = "features"
+    content_level: int = 3
     content_weight: float = 1.0
     style_weight: float = 300.0
-    smooth_weight: float = 0.05
+    smooth_weight: float = 20.0
     lr: float = 1e-3
     batch_size: int = 4
     steps: int = 40_000
@@ -83,6 +85,8 @@ class Config:
             raise ValueError(f"size must be a multiple of 8, from 32 on; got {self.size}")
         if self.style_size < 32:
             raise ValueError(f"style_size must be at least 32, got {self.style_size}")
+        if not 0 <= self.content_level < len(STYLE_LEVELS):
+            raise ValueError(f"content_level is one of 0 to 3, got {self.content_level}")
         if not self.style:
             raise ValueError("style: a picture file or painting:SEED")
         check_judge(self.judge)
@@ -91,8 +95,9 @@ class Config:
 def paper() -> Config:
     """Return the PyTorch examples' numbers; `vgg16.safetensors` must lie in the working folder."""
     return Config(
-        judge="vgg16:vgg16.safetensors", content_weight=1e5, style_weight=1e10, smooth_weight=0.0
-    )
+        judge="vgg16:vgg16.safetensors", content_level=1, content_weight=1e5, style_weight=1e10,
+        smooth_weight=0.0,
+    )  # fmt: skip
 
 
 def compact() -> Config:
@@ -189,7 +194,7 @@ def content_and_style(
 
     Args:
         seen: its features, fine to coarse.
-        content: those of the picture it was painted from, at `CONTENT_LEVEL`.
+        content: those of the picture it was painted from, at `content_level`.
         style: Gram matrices (1, C, C) of the style picture, per level.
         config: for the weights.
     """
@@ -197,7 +202,7 @@ def content_and_style(
         F.mse_loss(gram(x), g.expand(len(x), -1, -1)) for x, g in zip(seen, style, strict=True)
     ]
     return {
-        "content": config.content_weight * F.mse_loss(seen[CONTENT_LEVEL], content),
+        "content": config.content_weight * F.mse_loss(seen[config.content_level], content),
         "style": config.style_weight * torch.stack(apart).sum(),
     }
 
@@ -248,7 +253,7 @@ class StyleTransfer:
 
     def _terms(self, painted: Tensor, image: Tensor) -> dict[str, Tensor]:
         with torch.no_grad():
-            content = self._judge(image)[CONTENT_LEVEL]
+            content = self._judge(image)[self.config.content_level]
             style = self._grams(image.device)
         terms = content_and_style(self._judge(painted), content, style, self.config)
         if self.config.smooth_weight:
