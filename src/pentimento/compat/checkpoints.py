@@ -29,7 +29,8 @@ def load_official(path: Path, epoch: str = "latest") -> tuple[Any, dict[str, str
 
     Args:
         path: a `.pth` of fast neural style, BasicSR or ESRGAN, RetinaFace, face-HRNet,
-            princeton-vl's hourglass, FAN, CornerNet or either CenterNet; or a file or folder of a translation (`compat/translation.py`).
+            princeton-vl's hourglass, FAN, CornerNet or either CenterNet; or a file or folder of a
+            translation (`compat/translation.py`).
         epoch: which files of the folder.
 
     Returns:
@@ -43,7 +44,8 @@ def load_official(path: Path, epoch: str = "latest") -> tuple[Any, dict[str, str
         for kind in (style_transfer, super_resolution):
             if kind.recognises(state):
                 return kind.from_official(state)
-        for perceiver in (landmarks, retinaface, cornernet, centernet):
+        perceivers: tuple[Any, ...] = (landmarks, retinaface, cornernet, centernet)
+        for perceiver in perceivers:
             if perceiver.recognises(state):
                 return perceiver.from_official(state), {}
     return translation.load_official(path, epoch)
