@@ -60,6 +60,7 @@ class Figure:
         landmarks: 5, 68, 98 → (n, 3) posed.
         looks: what everything is made of.
         attributes: what was drawn, in words and numbers.
+        params: of the head.
     """
 
     surface: Surface
@@ -74,6 +75,7 @@ class Figure:
     landmarks: dict[int, Floats]
     looks: Looks
     attributes: dict[str, Any]
+    params: HeadParams
 
 
 @dataclass(frozen=True)
@@ -117,9 +119,9 @@ def draw_pose(rng: Rng) -> Pose:
     return Pose(yaw, pitch, roll, float(rng.uniform(-0.2, 0.6)))
 
 
-def draw_figure(rng: Rng, heads: Heads) -> Figure:
-    """Draw a person: shape, expression, hair, clothes, looks and pose."""
-    pose = draw_pose(rng)
+def draw_figure(rng: Rng, heads: Heads, pose: Pose | None = None) -> Figure:
+    """Draw a person: shape, expression, hair, clothes, looks and, if it is not given, pose."""
+    pose = pose or draw_pose(rng)
     params = _attentive(rng, heads.sample(rng), pose)
     head = heads.mesh(params)
     points = heads.landmarks(head.vertices)
@@ -176,6 +178,7 @@ def draw_figure(rng: Rng, heads: Heads) -> Figure:
             "sunglasses": bool(glass.any() and trim.lens_depth > 0.6),
         }
         | outfit.attributes,
+        params=params,
     )
 
 
