@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, Literal
 
 import click
@@ -16,11 +17,16 @@ Examples:
   pentimento convert checkpoints/horse2zebra -o models/horse2zebra --epoch 200
   pentimento convert mosaic.pth -o models/mosaic
   pentimento convert vgg19-dcbb9e9d.pth -o vgg19.safetensors
-  pentimento convert models/horse2zebra --to official -o checkpoints/again"""
+  pentimento convert models/horse2zebra --to official -o checkpoints/again
+  pentimento convert models/facades --to official -o latest_net_G.pth"""
 )
 @click.argument("source", type=click.Path(path_type=Path))
 @click.option(
-    "-o", "--out", required=True, type=click.Path(path_type=Path), help="Folder to write."
+    "-o",
+    "--out",
+    required=True,
+    type=click.Path(path_type=Path),
+    help="Folder to write; with --to official also one .pth, of the generator alone.",
 )
 @click.option(
     "--to", "target", type=click.Choice(["pentimento", "official"]), default="pentimento",
@@ -30,25 +36,35 @@ Examples:
     "--epoch", default="latest", show_default=True,
     help="First word of the names of official files, like latest or 200.",
 )  # fmt: skip
-def command(source: Path, out: Path, target: Literal["pentimento", "official"], epoch: str) -> None:
-    """Convert SOURCE: an official .pth, a folder of them, or one of our models.
+@click.option(
+    "--set", "values", multiple=True, metavar="KEY=VALUE",
+    help="Set a field of Config that the keys do not tell, such as size.",
+)  # fmt: skip
+def command(
+    source: Path,
+    out: Path,
+    target: Literal["pentimento", "official"],
+    epoch: str,
+    values: tuple[str, ...],
+) -> None:
+    """Convert SOURCE: an official .pth, the folder of several, or one of our models.
 
-    Known are pix2pix and CycleGAN (also folders), fast neural style, SRResNet and RRDB of BasicSR
-    and ESRGAN; face-HRNet, princeton-vl's stacked hourglass and FAN; and torchvision's VGG, for
-    perceptual losses.
-
-    The architecture is read from the keys. Loading is strict: every key is used, or named with the
-    reason why it was dropped. Files are read as plain tensors only; nothing in them is executed.
+    Known are pix2pix, CycleGAN, pix2pixHD, BicycleGAN, fast neural style, SRResNet and RRDB of
+    BasicSR and ESRGAN; RetinaFace, face-HRNet, princeton-vl's stacked hourglass, FAN, CornerNet
+    and both CenterNets; and torchvision's VGG, for perceptual losses. The architecture is read from
+    the keys. Loading is strict: every key is used, or named with the reason why it was dropped.
+    Files are read as plain tensors only; nothing in them is executed.
     """
     if target == "official":
         _to_official(source, out, epoch)
     else:
-        _from_official(source, out, epoch)
+        _from_official(source, out, epoch, values)
 
 
-def _from_official(source: Path, out: Path, epoch: str) -> None:
+def _from_official(source: Path, out: Path, epoch: str, values: tuple[str, ...]) -> None:
     from pentimento import catalog, models
     from pentimento.compat.checkpoints import convert_vgg, load_official
+    from pentimento.config import with_values
 
     if not source.exists():
         raise CheckpointError(f"{source}: no such file or folder")
@@ -64,6 +80,11 @@ def _from_official(source: Path, out: Path, epoch: str) -> None:
     if (out / models.CONFIG_FILE).exists():
         raise CheckpointError(f"{out} already holds a model; choose another folder")
     system, notes = load_official(source, epoch)
+    if values:
+        networks, system = system.networks, type(system)(with_values(system.config, [*values]))
+        for name in [name for name in system.networks if name not in networks]:
+            del system.networks[name]
+        models.restore(system.networks, models.weights(networks), str(source))
     name = catalog.name_of(type(system))
     models.save(system, out, _card(source, name, notes))
     click.echo(f"{out}  {name}: {_listed(system.config)}")
@@ -75,14 +96,24 @@ def _to_official(source: Path, out: Path, epoch: str) -> None:
     from pentimento import models
     from pentimento.compat.checkpoints import save_official
 
-    for path in save_official(models.load(source), out, epoch):
-        click.echo(str(path))
+    system = models.load(source)
+    if out.suffix != ".pth":
+        for path in save_official(system, out, epoch):
+            click.echo(str(path))
+        return
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(dir=out.parent) as folder:
+        written = {path.name: path for path in save_official(system, Path(folder), epoch)}
+        if f"{epoch}_net_G.pth" not in written:
+            raise CheckpointError(f"{source} has two generators; name a folder to write them to")
+        written[f"{epoch}_net_G.pth"].replace(out)
+    click.echo(str(out))
 
 
 def _listed(config: Any) -> str:
     shown = (
-        "generator", "scale", "depth", "blocks", "width", "norm", "dropout", "critic", "points",
-        "stacks",
+        "generator", "scale", "depth", "downs", "blocks", "width", "classes", "style", "features",
+        "enhance", "norm", "dropout", "critic", "points", "stacks",
     )  # fmt: skip
     values = ((name, getattr(config, name, None)) for name in shown)
     return ", ".join(f"{name} {value}" for name, value in values if value is not None)

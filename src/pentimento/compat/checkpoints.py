@@ -6,11 +6,9 @@ from typing import Any, Final
 import torch
 from safetensors.torch import save_file
 
-from pentimento.compat import landmarks, pix2pix, style_transfer, super_resolution
+from pentimento.compat import landmarks, style_transfer, super_resolution, translation
 from pentimento.compat.official import State, read_pth
 from pentimento.errors import CheckpointError
-from pentimento.systems.generate.cyclegan import CycleGAN
-from pentimento.systems.generate.pix2pix import Pix2Pix
 from pentimento.systems.generate.style_transfer import StyleTransfer
 from pentimento.systems.generate.super_resolution import SuperResolution
 
@@ -22,8 +20,8 @@ def load_official(path: Path, epoch: str = "latest") -> tuple[Any, dict[str, str
     """Build the system of an official checkpoint.
 
     Args:
-        path: a `.pth` of pix2pix, CycleGAN, fast neural style, BasicSR or ESRGAN, face-HRNet,
-            princeton-vl's hourglass or FAN; or a folder of pix2pix or CycleGAN.
+        path: a `.pth` of fast neural style, BasicSR or ESRGAN, face-HRNet, princeton-vl's
+            hourglass or FAN; or a file or folder of a translation (`compat/translation.py`).
         epoch: which files of the folder.
 
     Returns:
@@ -39,7 +37,7 @@ def load_official(path: Path, epoch: str = "latest") -> tuple[Any, dict[str, str
                 return kind.from_official(state)
         if landmarks.recognises(state):
             return landmarks.from_official(state), {}
-    return pix2pix.load_official(path, epoch)
+    return translation.load_official(path, epoch)
 
 
 def save_official(system: Any, folder: Path, epoch: str = "latest") -> list[Path]:
@@ -51,8 +49,8 @@ def save_official(system: Any, folder: Path, epoch: str = "latest") -> list[Path
     Raises:
         CheckpointError: there is no official form of it.
     """
-    if isinstance(system, Pix2Pix | CycleGAN):
-        return pix2pix.save_official(system, folder, epoch)
+    if isinstance(system, translation.Convertible):
+        return translation.save_official(system, folder, epoch)
     content: dict[str, Any]
     if isinstance(system, StyleTransfer):
         content = dict(style_transfer.to_official(system.networks["transformer"].state_dict()))
@@ -61,8 +59,8 @@ def save_official(system: Any, folder: Path, epoch: str = "latest") -> list[Path
         content = {"params": keys.to_official(system.networks["generator"].state_dict())}
     else:
         raise CheckpointError(
-            f"{type(system).__name__} is not written back; pix2pix, cyclegan, style_transfer and "
-            "super_resolution are"
+            f"{type(system).__name__} is not written back; pix2pix, cyclegan, pix2pixhd, "
+            "bicyclegan, style_transfer and super_resolution are"
         )
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{epoch}_net_G.pth"

@@ -1,15 +1,20 @@
 """Official checkpoints: key maps that work both ways, and files read as plain tensors only."""
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from pentimento.errors import CheckpointError
 
 State = dict[str, Tensor]
+
+_PREFIXES: Final = re.compile(r"^(?:module\.|_orig_mod\.)+")
+_BUFFERS: Final = ("running_mean", "running_var", "num_batches_tracked")
 
 
 def _nothing(ours: Mapping[str, Tensor]) -> State:
@@ -82,3 +87,58 @@ def read_pth(path: Path, wrappers: Sequence[str] = ("state_dict",)) -> State:
     if len(state) != len(content):
         raise CheckpointError(f"{path}: has keys with and without `module.`; it holds two networks")
     return state
+
+
+def plain(official: Mapping[str, Tensor]) -> tuple[State, dict[str, str]]:
+    """Bring a state dict of any age to today's keys.
+
+    Returns:
+        The state without the prefixes of wrappers, and what was dropped or added: key → why.
+    """
+    state = {_PREFIXES.sub("", key): tensor for key, tensor in official.items()}
+    if len(state) != len(official):
+        raise CheckpointError(
+            "keys of the file differ only in `module.` or `_orig_mod.`: it holds two networks"
+        )
+    notes = {}
+    for key in list(state):
+        layer, _, name = key.rpartition(".")
+        if name in _BUFFERS and f"{layer}.weight" not in state:
+            del state[key]
+            notes[key] = "dropped: running statistics that old InstanceNorm kept and never used"
+    for key in [key for key in state if key.endswith(".running_mean")]:
+        counter = key.replace("running_mean", "num_batches_tracked")
+        if counter not in state:
+            state[counter] = torch.tensor(0)
+            notes[counter] = (
+                "added: a counter that files before PyTorch 0.4.1 lack; nothing uses it"
+            )
+    return state, notes
+
+
+def read_all(files: Mapping[str, Path]) -> tuple[dict[str, State], dict[str, str]]:
+    """Read files of networks of any age: name → state, and what was dropped or added → why."""
+    states: dict[str, State] = {}
+    notes: dict[str, str] = {}
+    for name, file in files.items():
+        states[name], found = plain(read_pth(file))
+        notes |= {f"{file.name}: {key}": why for key, why in found.items()}
+    return states, notes
+
+
+def fill(network: nn.Module, keys: KeyMap, state: Mapping[str, Tensor], file: Path) -> None:
+    """Give a network an official state, strictly; the error names the file."""
+    try:
+        network.load_state_dict(keys.from_official(state, network.state_dict()))
+    except CheckpointError as error:
+        raise CheckpointError(f"{file}: {error}") from None
+    network.eval()
+
+
+def write_pth(network: nn.Module, keys: KeyMap, folder: Path, epoch: str, ending: str) -> Path:
+    """Write a network as the official code does: a bare state dict `<epoch>_net_<ending>.pth`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{epoch}_net_{ending}.pth"
+    state = keys.to_official(network.state_dict())
+    torch.save({key: tensor.cpu().clone() for key, tensor in state.items()}, path)
+    return path

@@ -39,6 +39,7 @@ _SETS: Final = ("neutral", "canada")
 _POINTS: Final = 189
 _PUPILS: Final = (0, 1)  # image-left, image-right
 _MOUTH_CORNERS: Final = (87, 93)
+_LIPS_MEET: Final = (96, 101)  # the middle of the upper lip's lower line, of the lower's upper one
 _EARS: Final = range(115, 125)
 _CHIN: Final = 128
 _HEAD: Final = range(145, 158)  # the outer line of the head, over the hair
@@ -269,6 +270,10 @@ def _named_parts(parts: NDArray[np.uint8], points: NDArray[np.float64]) -> NDArr
     labels = np.full(parts.shape, IGNORE, np.uint8)
     for value, target in _MIDDLE.items():
         labels[parts == value] = target
+    # Between closed lips the template leaves a line, where no class would draw a mouth.
+    left, right, upper, lower = points[[*_MOUTH_CORNERS, *_LIPS_MEET]]
+    if np.hypot(*(lower - upper)) < 0.035 * np.hypot(*(right - left)):
+        labels[labels == _MOUTH] = IGNORE
     # The template's nose is a narrow bridge and two wings; CelebAMask-HQ's has flanks.
     nose = cv2.convexHull(np.argwhere(parts == 5)[:, ::-1].astype(np.int32))
     flanks = np.zeros(parts.shape, np.uint8)
