@@ -482,7 +482,7 @@ class Landmarks:
         return terms
 
     def _wing(self, found: Tensor, points: Tensor, inside: Tensor) -> Tensor:
-        """Return the wing loss in percent of the crop: its bend then lies where its paper has it."""
+        """Return the wing loss in percent of the crop, so that it bends where its paper has it."""
         error = (found - points) * (100 / self.config.size)
         return _mean(wing(error).sum(2), inside)
 
@@ -512,14 +512,12 @@ class Landmarks:
         """Crop pixels per map pixel."""
         return 4 if self.config.network == "hrnet" else self.config.stride
 
-    def _hills(self, maps: Tensor) -> Tensor:
-        return hills(maps) if self.config.loss == "softmax" else maps
-
     def maps(self, image: Tensor) -> Tensor:
         """Return (N, K, H, W) hills of (N, 3, S, S) crops in [-1, 1]; ValueError without maps."""
         if self.config.head == "coordinates":
             raise ValueError("coordinate regression has no heatmaps")
-        return self._hills(self.networks["landmarks"](image))
+        maps = self.networks["landmarks"](image)
+        return hills(maps) if self.config.loss == "softmax" else maps
 
     def locate(self, image: Tensor, *, flip: bool = False) -> Tensor:
         """Return points (N, K, 2) in pixels of (N, 3, S, S) crops in [-1, 1].
