@@ -79,6 +79,18 @@ DEPTH: Final = KeyMap(
 """For `hourglass.DepthNet`."""
 
 
+_TELLING: Final = (
+    "stage4.0.fuse_layers.0.1.0.weight",
+    "hgs.0.0.up1.bn1.weight",
+    "m0.b1_4.bn1.weight",
+)
+
+
+def recognises(official: Mapping[str, Tensor]) -> bool:
+    """Tell whether a state is one of the three, going by its keys."""
+    return any(key.endswith(_TELLING) for key in official)
+
+
 def from_official(official: Mapping[str, Tensor]) -> Landmarks | StackedHourglasses:
     """Return the system of an official state; which one it is shows in its keys.
 
@@ -89,7 +101,7 @@ def from_official(official: Mapping[str, Tensor]) -> Landmarks | StackedHourglas
     state = {
         key.removeprefix("model.module.").removeprefix("model."): t for key, t in official.items()
     }
-    if "stage4.0.fuse_layers.0.1.0.weight" in state:
+    if _TELLING[0] in state:
         points = state["head.3.weight"].shape[0] if "head.3.weight" in state else 0
         if points not in (68, 98):
             raise CheckpointError(
@@ -100,12 +112,12 @@ def from_official(official: Mapping[str, Tensor]) -> Landmarks | StackedHourglas
         network = found.networks["landmarks"]
         network.load_state_dict(keys.from_official(state, network.state_dict()))
         return found
-    if "hgs.0.0.up1.bn1.weight" in state:
+    if _TELLING[1] in state:
         stacks = _count(state, r"outs\.(\d+)\.")
         width, points = state["outs.0.conv.weight"].shape[1], state["outs.0.conv.weight"].shape[0]
         config2 = hourglass.Config(stacks=stacks, width=width, points=points)
         keys = PRINCETON
-    elif "m0.b1_4.bn1.weight" in state:
+    elif _TELLING[2] in state:
         stacks = _count(state, r"l(\d+)\.")
         config2 = hourglass.Config(
             block="parallel", stacks=stacks, points=state["l0.weight"].shape[0]

@@ -39,6 +39,7 @@ _SETS: Final = ("neutral", "canada")
 _POINTS: Final = 189
 _PUPILS: Final = (0, 1)  # image-left, image-right
 _MOUTH_CORNERS: Final = (87, 93)
+_LIPS_MEET: Final = (96, 101)  # the middle of the upper lip's lower line, of the lower's upper one
 _EARS: Final = range(115, 125)
 _CHIN: Final = 128
 _HEAD: Final = range(145, 158)  # the outer line of the head, over the hair
@@ -145,8 +146,8 @@ def points68(points: NDArray[np.float64]) -> NDArray[np.float64]:
     the level of the pupils and ends between the tip's sides; the inner corners of the lips, which
     the set marks further in, are put between the outer corner and its own.
     """
-    jaw = _divided(points[list(_JAW)], np.linspace(0, 1, 17))
-    brows = [_divided(points[list(line)], np.linspace(0, 1, 5)) for line in _UPPER_BROWS]
+    jaw = divided(points[list(_JAW)], np.linspace(0, 1, 17))
+    brows = [divided(points[list(line)], np.linspace(0, 1, 5)) for line in _UPPER_BROWS]
     middle = points[list(_BRIDGE[0])] / 2 + points[list(_BRIDGE[1])] / 2
     tip = middle[-1]
     down = tip - middle[0]
@@ -156,8 +157,8 @@ def points68(points: NDArray[np.float64]) -> NDArray[np.float64]:
     base = [points[list(pair)].mean(0) for pair in _NOSE_BASE]
     eyes = []
     for upper, lower in _LIDS:
-        above = _divided(points[list(upper)], np.linspace(0, 1, 4))
-        below = _divided(points[list(lower)], np.linspace(0, 1, 4))
+        above = divided(points[list(upper)], np.linspace(0, 1, 4))
+        below = divided(points[list(lower)], np.linspace(0, 1, 4))
         eyes += [above, below[2:0:-1]]
     outer = points[list(_OUTER_LIPS)]
     upper_lip, lower_lip = points[94:99].copy(), points[102:99:-1]
@@ -165,7 +166,7 @@ def points68(points: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.vstack([jaw, *brows, bridge, base, *eyes, outer, upper_lip, lower_lip])
 
 
-def _divided(line: NDArray[np.float64], at: NDArray[np.float64]) -> NDArray[np.float64]:
+def divided(line: NDArray[np.float64], at: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return the points of a polyline at shares of its length."""
     steps = np.hypot(*np.diff(line, axis=0).T)
     along = np.concatenate([[0.0], np.cumsum(steps)])
@@ -269,6 +270,10 @@ def _named_parts(parts: NDArray[np.uint8], points: NDArray[np.float64]) -> NDArr
     labels = np.full(parts.shape, IGNORE, np.uint8)
     for value, target in _MIDDLE.items():
         labels[parts == value] = target
+    # Between closed lips the template leaves a line, where no class would draw a mouth.
+    left, right, upper, lower = points[[*_MOUTH_CORNERS, *_LIPS_MEET]]
+    if np.hypot(*(lower - upper)) < 0.035 * np.hypot(*(right - left)):
+        labels[labels == _MOUTH] = IGNORE
     # The template's nose is a narrow bridge and two wings; CelebAMask-HQ's has flanks.
     nose = cv2.convexHull(np.argwhere(parts == 5)[:, ::-1].astype(np.int32))
     flanks = np.zeros(parts.shape, np.uint8)

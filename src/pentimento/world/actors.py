@@ -119,6 +119,7 @@ class Posed:
         face: facial skin at rest, as `Actor.face`.
         landmarks: at rest, as `Actor.landmarks`.
         stance: the stance, moved so that the middle of the face is at the origin.
+        fine: has it every strand?
     """
 
     surface: Surface
@@ -131,6 +132,7 @@ class Posed:
     face: Floats
     landmarks: dict[int, Floats]
     stance: "Stance"
+    fine: bool
 
 
 @dataclass(frozen=True)
@@ -412,4 +414,5 @@ def posed(actor: Actor, stance: Stance) -> Posed:
         face=face,
         landmarks=landmarks,
         stance=stance,
+        fine=len(actor.rooted) > 0,
     )

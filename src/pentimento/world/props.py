@@ -11,7 +11,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from pentimento.world.light import Doubles, Floats, dot, normed, plus, surroundings
+from pentimento.world.light import Doubles, Floats, Vecs, dot, normed, plus, surroundings
 from pentimento.world.mesh import grid_triangles, vertex_normals
 from pentimento.world.tiles import VARIANTS, sample, stack, tile
 
@@ -305,7 +305,7 @@ def make_prop(name: str, seed: int) -> Prop:
 
 @njit(cache=True, nogil=True)
 def shade_prop(
-    triangle: NDArray[np.int32], weights: Floats, prop: Prop, sky: Doubles, direction: Doubles,
+    triangle: NDArray[np.int32], weights: Floats, prop: Prop, sky: Vecs, direction: Doubles,
     lamp: Doubles, scale: float, colour: Floats,
 ) -> None:  # fmt: skip
     """Write the colour (H, W, 3) of every sample of a thing, which stands where it is seen.

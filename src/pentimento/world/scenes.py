@@ -20,12 +20,13 @@ from pentimento.labels import CELEBAMASK19
 from pentimento.structures import Boxes, Keypoints, LabelMap, UVMap
 from pentimento.world.actors import Actor, Posed, hire, posed
 from pentimento.world.heads import Heads, load_heads
-from pentimento.world.layout import FACE, Lamps, Layout, Person, Thing, draw_layout
-from pentimento.world.light import Lights, cast, cross, unit
+from pentimento.world.layout import FACE, Layout, Person, Thing, draw_layout
+from pentimento.world.light import cast, cross, frozen, unit
+from pentimento.world.mesh import vertex_normals
 from pentimento.world.props import Prop, make_prop, shade_prop
 from pentimento.world.raster import Camera, Layer
 from pentimento.world.resolve import SAMPLES, average, elect, spare, spread, windows
-from pentimento.world.shading import classify, shade
+from pentimento.world.shading import classify, glaze, shade
 from pentimento.world.snapshot import snapshot
 from pentimento.world.stage import trace
 from pentimento.world.textures import noise_table
@@ -75,6 +76,8 @@ CATEGORY_IDS: Final = {category.name: category.id for category in CATEGORIES}
 STUFF: Final = 1000
 """Added to a category of stuff to give the id of its segment."""
 _NOISE: Final = noise_table()
+_EYES: Final = CELEBAMASK19.values("l_eye", "r_eye", "l_brow", "r_brow")
+_DARK: Final = 0.6  # lenses darker than this hide the eyes
 # What throws a person's shadow on the place: spheres so far below the face, with these radii.
 _SHADOWS: Final = ((0.3, 1.15), (3.2, 1.8), (6.3, 1.6), (9.5, 1.1), (12.5, 1.0), (15.2, 0.9))
 
@@ -188,6 +191,7 @@ class Drawing:
         people: in the layout's order.
         things: in the layout's order, in the camera's frame.
         layer: what is nearest at every sample; owners count people, then things.
+        lens: the same of spectacle lenses.
         sample: (H, W) number of the sample that speaks for each pixel, row by row.
         owner: (H, W) of that sample; -1 for the place.
         classes: (H, W) CelebAMask-HQ class of that sample.
@@ -203,6 +207,7 @@ class Drawing:
     people: list[Posed]
     things: list[Prop]
     layer: Layer
+    lens: Layer
     sample: NDArray[np.int64]
     owner: NDArray[np.int16]
     classes: NDArray[np.uint8]
@@ -216,12 +221,15 @@ class Drawing:
 def draw(layout: Layout, actors: list[Actor], height: int, width: int) -> Drawing:
     """Draw a plan with an actor for every person."""
     layer = Layer.empty(height * SAMPLES, width * SAMPLES)
+    lens = Layer.empty(height * SAMPLES, width * SAMPLES)
     people, things = [], []
     for number, (person, actor) in enumerate(zip(layout.people, actors, strict=True)):
         shape = posed(actor, person.stance)
         people.append(shape)
         points = layout.camera.project(person.scale * shape.surface.position + person.place, SAMPLES)
         layer.draw(points, shape.surface.triangles, number)
+        glass = person.scale * shape.lens.vertices + person.place
+        lens.draw(layout.camera.project(glass, SAMPLES), shape.lens.triangles, number)
     for number, thing in enumerate(layout.things, len(people)):
         prop = _stand(thing)
         things.append(prop)
@@ -238,7 +246,9 @@ def draw(layout: Layout, actors: list[Actor], height: int, width: int) -> Drawin
             continue
         if number < len(people):
             person, shape = layout.people[number], people[number]
-            _shade_person(number, window, person, shape, layout, layer, samples, classes)
+            _shade_person(
+                number, window, person, shape, layout, layer, lens, samples, classes
+            )
         else:
             _shade_thing(number, window, things[number - len(people)], layout, layer, samples)
     chosen = elect(layer.owner, classes, layer.nearness)
@@ -248,6 +258,7 @@ def draw(layout: Layout, actors: list[Actor], height: int, width: int) -> Drawin
         people=people,
         things=things,
         layer=layer,
+        lens=lens,
         sample=chosen,
         owner=layer.owner.ravel()[chosen],
         classes=classes.ravel()[chosen],
@@ -298,7 +309,7 @@ def _place(
     stage, lamps = layout.stage, layout.lamps
     trace(
         np.ascontiguousarray(np.linalg.inv(full)[:2]), layout.eye, stage.planes, stage.panels, stage.tiles,
-        np.array(spheres, np.float64).reshape(-1, 4), lamps.direction, lamps.colour, lamps.sky,
+        np.array(spheres, np.float64).reshape(-1, 4), lamps.direction, lamps.colour, frozen(lamps.sky),
         lamps.soft, lamps.pool, lamps.flash, light, code, depth,
     )  # fmt: skip
     radius = stage.blur * min(height, width)
@@ -314,7 +325,7 @@ def _place(
 
 def _shade_person(
     number: int, window: tuple[slice, slice], person: Person, shape: Posed, layout: Layout,
-    layer: Layer, samples: Any, classes: Any,
+    layer: Layer, lens: Layer, samples: Any, classes: Any,
 ) -> None:  # fmt: skip
     """Write colour and class of the samples that show somebody."""
     lamps = layout.lamps
@@ -341,38 +352,37 @@ def _shade_person(
     looks = shape.looks._replace(eyes=eyes._replace(centre=eyes.centre @ turn, gaze=eyes.gaze @ turn))
     dim = (lamps.flash[0] / (distance * person.scale)) ** lamps.flash[1]
     direction = np.ascontiguousarray(lamps.direction @ turn)
-    colour = dim * lamps.colour
-    if not len(shape.lens.triangles) and len(surface.triangles) < 20000:
-        colour[1:] = 0
-    lights = _cast(surface.position, shape.casters, direction, colour, lamps)
+    # The first lamp throws shadows; the others are too weak to tell, and on the small not drawn.
+    colour = dim * lamps.colour * (np.arange(len(direction)) < (3 if shape.fine else 1))[:, None]
+    first = colour * (np.arange(len(direction)) == 0)[:, None]
+    solid = surface.position[: shape.casters.max() + 1]
+    lights = cast(solid, shape.casters, direction, first, lamps.blur, lamps.box, lamps.sky)
+    lights = lights._replace(colour=frozen(colour))
     sparse = np.empty_like(triangle)
     spare(triangle, near, surface.material, mine, sparse)
     out = np.zeros((*triangle.shape, 3), np.float32)
-    shade(sparse, near, weights, surface, lights, looks, _NOISE, distance, out)
+    shade(sparse, near, weights, surface, lights, frozen(looks), _NOISE, distance, out)
     spread(sparse, out, samples[window])
     found = np.zeros(triangle.shape, np.uint8)
     brows = np.array(CELEBAMASK19.values("l_brow", "r_brow"), np.uint8)
     classify(
-        triangle, weights, surface, shape.classes, looks.skin, brows, CELEBAMASK19.value("hair"),
-        found,
+        triangle, weights, surface, shape.classes, frozen(looks.skin), brows,
+        CELEBAMASK19.value("hair"), found,
     )  # fmt: skip
+    glass = np.where(mine & (lens.owner[window] == number), lens.nearness[window], np.float32(0))
+    if glass.any():
+        colours = samples[window].copy()
+        glaze(
+            glass, np.ascontiguousarray(lens.triangle[window]),
+            np.ascontiguousarray(lens.weights[window]), near, turned(shape.lens.vertices),
+            turned(vertex_normals(shape.lens.vertices, shape.lens.triangles)), shape.lens.triangles,
+            lights, frozen(looks.trim), distance, colours,
+        )  # fmt: skip
+        samples[window][mine] = colours[mine]
+        # As in portraits, eyes and brows seen through a clear lens keep their class.
+        through = np.isin(found, _EYES) & (looks.trim.lens_depth <= _DARK)
+        found[(glass > near) & ~through] = CELEBAMASK19.value("eye_g")
     classes[window][mine] = found[mine]
-
-
-def _cast(position: Any, casters: Any, direction: Any, colour: Any, lamps: Lamps) -> Lights:
-    """Return lamps of which the first throws shadows: the others are too weak to tell."""
-    first = cast(
-        position, casters, direction[:1], colour[:1], lamps.blur[:1], lamps.box[:1], lamps.sky
-    )
-    others = len(direction) - 1
-    return first._replace(
-        direction=direction,
-        colour=colour,
-        blur=lamps.blur,
-        box=lamps.box,
-        axes=np.repeat(first.axes, others + 1, axis=0),
-        heights=np.concatenate([first.heights, np.full_like(first.heights, -np.inf).repeat(others, 0)]),
-    )
 
 
 def _shade_thing(
@@ -386,7 +396,7 @@ def _shade_thing(
     dim = (lamps.flash[0] / far) ** lamps.flash[1]
     out = np.zeros((*triangle.shape, 3), np.float32)
     shade_prop(
-        triangle, np.ascontiguousarray(layer.weights[window]), prop, lamps.sky, lamps.direction,
+        triangle, np.ascontiguousarray(layer.weights[window]), prop, frozen(lamps.sky), lamps.direction,
         dim * lamps.colour, float(np.hypot(*layout.camera.crop[:, 0])), out,
     )  # fmt: skip
     samples[window][mine] = out[mine]
@@ -405,11 +415,12 @@ def develop(drawing: Drawing, rng: Rng, noise: Rng | None = None) -> WorldScene:
     uv = np.zeros((height, width, 2), np.float32)
     faces = []
     for number, (person, shape) in enumerate(zip(layout.people, drawing.people, strict=True)):
-        faces.append(_face(person, shape, layout.camera, drawing.layer))
+        faces.append(_face(number, person, shape, drawing))
         mine = owner == number
         triangle, two = drawing.triangle[mine], drawing.weights[mine]
         three = np.concatenate([two, 1 - two.sum(-1, keepdims=True)], -1)
-        parts[mine] = shape.part[triangle]
+        seen = drawing.classes[mine] != CELEBAMASK19.value("eye_g")
+        parts[mine] = shape.part[triangle] * seen
         at = (three[..., None] * shape.surface.uv[triangle]).sum(1).clip(0, 1)
         uv[mine] = at * (parts[mine] > 0)[:, None]
     names = ["person"] * len(faces) + [thing.name for thing in layout.things]
@@ -452,8 +463,10 @@ def _segments(
     return tuple(segments)
 
 
-def _face(person: Person, shape: Posed, camera: Camera, layer: Layer) -> SceneFace:
+def _face(number: int, person: Person, shape: Posed, drawing: Drawing) -> SceneFace:
     """Return the truths of a face."""
+    camera, layer, lens = drawing.layout.camera, drawing.layer, drawing.lens
+    dark = shape.looks.trim.lens_depth > _DARK
 
     def seen_at(points: Any) -> NDArray[np.float64]:
         return camera.project(person.scale * shape.stance(points) + person.place, 1)
@@ -461,9 +474,13 @@ def _face(person: Person, shape: Posed, camera: Camera, layer: Layer) -> SceneFa
     landmarks = {}
     for count, points in shape.landmarks.items():
         projected = seen_at(points)
-        landmarks[count] = Keypoints(
-            projected[:, :2].astype(np.float32), _unhidden(projected, person.scale, layer)
-        )
+        visible = _unhidden(projected, person.scale, layer)
+        if dark:
+            c, r = (projected[:, axis].clip(0, side - 1) * SAMPLES
+                    for axis, side in enumerate(drawing.owner.shape[::-1]))  # fmt: skip
+            c, r = c.astype(int), r.astype(int)
+            visible &= (lens.owner[r, c] != number) | (lens.nearness[r, c] * projected[:, 2] < 1)
+        landmarks[count] = Keypoints(projected[:, :2].astype(np.float32), visible)
     outline = [seen_at(shape.face)[:, :2], landmarks[68].xy, landmarks[98].xy]
     points = np.concatenate(outline)
     left, top, right, bottom = np.concatenate([points.min(0), points.max(0)]).tolist()

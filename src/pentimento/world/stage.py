@@ -14,7 +14,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from pentimento.world.light import Doubles, Floats, surroundings
+from pentimento.world.light import Doubles, Floats, Vecs, surroundings
 from pentimento.world.materials import linear
 from pentimento.world.tiles import VARIANTS, sample, stack, tile
 
