@@ -16,7 +16,7 @@ MAY_IMPORT = {
     "structures": {"labels"},
     "ops": BASE,
     "files": BASE | {"ops"},
-    "metrics": BASE | {"ops"},
+    "metrics": BASE | {"ops", "losses"},
     "world": BASE | {"ops", "files"},
     "data": BASE | {"ops", "files", "world"},
     "nn": BASE | {"ops"},
@@ -29,7 +29,8 @@ MAY_IMPORT = {
     "systems": BASE | {"ops", "nn", "losses", "data", "metrics", "engine", "models"},
     "compat": BASE | {"ops", "nn", "losses", "systems", "models", "catalog", "engine"},
     "runtime": BASE | {"ops", "nn", "systems", "models", "engine"},
-    "session": BASE | {"ops", "files", "metrics", "systems", "models", "runtime", "catalog"},
+    "session": BASE
+    | {"ops", "files", "world", "metrics", "systems", "models", "runtime", "catalog"},
 }
 
 

@@ -9,6 +9,7 @@ import click
 from pentimento.errors import PentimentoError
 
 VERBS: Final[dict[str, str]] = {
+    "see": "Find every face of a photo.",
     "parse": "See a portrait as an editable mask.",
     "edit": "Change regions of a portrait.",
     "translate": "Paint pictures anew by a trained model.",

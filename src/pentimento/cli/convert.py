@@ -15,6 +15,8 @@ from pentimento.errors import CheckpointError
 Examples:
   pentimento convert checkpoints/facades/latest_net_G.pth -o models/facades
   pentimento convert checkpoints/horse2zebra -o models/horse2zebra --epoch 200
+  pentimento convert mosaic.pth -o models/mosaic
+  pentimento convert vgg19-dcbb9e9d.pth -o vgg19.safetensors
   pentimento convert models/horse2zebra --to official -o checkpoints/again
   pentimento convert models/facades --to official -o latest_net_G.pth"""
 )
@@ -47,10 +49,11 @@ def command(
 ) -> None:
     """Convert SOURCE: an official .pth, the folder of several, or one of our models.
 
-    Known are pix2pix, CycleGAN, pix2pixHD (global and local generator, encoder, critic) and
-    BicycleGAN. The architecture is read from the keys. Loading is strict: every key is used, or
-    named with the reason why it was dropped. Files are read as plain tensors only; nothing in them
-    is executed.
+    Known are pix2pix, CycleGAN, pix2pixHD, BicycleGAN, fast neural style, SRResNet and RRDB of
+    BasicSR and ESRGAN; RetinaFace, face-HRNet, princeton-vl's stacked hourglass, FAN, CornerNet
+    and both CenterNets; and torchvision's VGG, for perceptual losses. The architecture is read from
+    the keys. Loading is strict: every key is used, or named with the reason why it was dropped.
+    Files are read as plain tensors only; nothing in them is executed.
     """
     if target == "official":
         _to_official(source, out, epoch)
@@ -60,11 +63,20 @@ def command(
 
 def _from_official(source: Path, out: Path, epoch: str, values: tuple[str, ...]) -> None:
     from pentimento import catalog, models
-    from pentimento.compat.translation import load_official
+    from pentimento.compat.checkpoints import convert_vgg, load_official
     from pentimento.config import with_values
 
     if not source.exists():
         raise CheckpointError(f"{source}: no such file or folder")
+    if out.suffix == ".safetensors":
+        depth = convert_vgg(source, out)
+        if depth is None:
+            raise CheckpointError(
+                f"{source} is not torchvision's VGG-16 or VGG-19, of which a .safetensors file "
+                "can be made; for other checkpoints -o names a folder"
+            )
+        click.echo(f"{out}  VGG-{depth}, for judge=vgg{depth}:{out}")
+        return
     if (out / models.CONFIG_FILE).exists():
         raise CheckpointError(f"{out} already holds a model; choose another folder")
     system, notes = load_official(source, epoch)
@@ -82,15 +94,10 @@ def _from_official(source: Path, out: Path, epoch: str, values: tuple[str, ...])
 
 
 def _to_official(source: Path, out: Path, epoch: str) -> None:
-    from pentimento import catalog, models
-    from pentimento.compat.translation import Convertible, save_official
+    from pentimento import models
+    from pentimento.compat.checkpoints import save_official
 
     system = models.load(source)
-    if not isinstance(system, Convertible):
-        raise CheckpointError(
-            f"{source} is a model of {catalog.name_of(type(system))}; only pix2pix, cyclegan, "
-            "pix2pixhd and bicyclegan are written back"
-        )
     if out.suffix != ".pth":
         for path in save_official(system, out, epoch):
             click.echo(str(path))
@@ -106,8 +113,8 @@ def _to_official(source: Path, out: Path, epoch: str) -> None:
 
 def _listed(config: Any) -> str:
     shown = (
-        "generator", "depth", "downs", "blocks", "width", "classes", "style", "features", "enhance",
-        "norm", "dropout", "critic",
+        "generator", "scale", "depth", "downs", "blocks", "width", "classes", "style", "features",
+        "enhance", "norm", "dropout", "critic", "points", "stacks",
     )  # fmt: skip
     values = ((name, getattr(config, name, None)) for name in shown)
     return ", ".join(f"{name} {value}" for name, value in values if value is not None)

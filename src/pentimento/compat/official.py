@@ -1,7 +1,7 @@
 """Official checkpoints: key maps that work both ways, and files read as plain tensors only."""
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -63,10 +63,14 @@ class KeyMap:
         return {key: official[name] for name, key in names.items()}
 
 
-def read_pth(path: Path) -> State:
+def read_pth(path: Path, wrappers: Sequence[str] = ("state_dict",)) -> State:
     """Read a legacy `.pth` of plain tensors; nothing in it is executed.
 
     A leading `module.` of the keys (nn.DataParallel) is removed.
+
+    Args:
+        path: the file.
+        wrappers: entries under which the tensors may lie; the first that is there counts.
 
     Raises:
         CheckpointError: the file cannot be read, or holds something else than tensors.
@@ -75,6 +79,8 @@ def read_pth(path: Path) -> State:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises many kinds for damaged files
         raise CheckpointError(f"{path}: cannot be read as plain tensors ({error})") from error
+    if isinstance(content, dict):
+        content = next((content[key] for key in wrappers if key in content), content)
     if not isinstance(content, dict) or not all(isinstance(v, Tensor) for v in content.values()):
         raise CheckpointError(f"{path}: expected a dictionary of tensors, nothing else")
     state = {key.removeprefix("module."): tensor for key, tensor in content.items()}

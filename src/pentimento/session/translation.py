@@ -1,10 +1,14 @@
-"""Whole pictures through a translating model: the size that comes in is the size that goes out."""
+"""Whole pictures through a translating model: the size that comes in is the size that goes out.
+
+A model of super_resolution gives every picture its scale times the width and the height.
+"""
 
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Literal, Protocol, cast
 
+import cv2
 import numpy as np
 import torch
 from torch import Tensor
@@ -117,6 +121,9 @@ def _as_picture(painted: Pixels, source: Picture) -> Picture:
         painted, alpha = painted[..., :-1], np.ascontiguousarray(painted[..., -1])
     if alpha is not None and alpha.dtype != painted.dtype:
         alpha = None
+    if alpha is not None and alpha.shape != painted.shape[:2]:  # the model enlarges
+        size = painted.shape[1], painted.shape[0]
+        alpha = np.asarray(cv2.resize(alpha, size, interpolation=cv2.INTER_LINEAR), alpha.dtype)
     mode = _MODES[painted.shape[2]]
     # A profile describes the colours of its mode; the painted ones follow those it was shown.
     icc = source.icc if mode == source.mode else None

@@ -41,7 +41,7 @@ from pentimento.engine.schedules import Schedule, linear_decay
 from pentimento.engine.system import OptimizerSpec, Split, Terms, Update
 from pentimento.errors import ConfigError
 from pentimento.losses.adversarial import feature_matching, least_squares
-from pentimento.losses.perceptual import VGG19, load_vgg19
+from pentimento.losses.perceptual import VGG, load_vgg
 from pentimento.metrics.images import psnr, ssim
 from pentimento.nn.critic import MultiscaleCritic
 from pentimento.nn.norm import draw_weights, instance_norm
@@ -309,7 +309,7 @@ class Pix2PixHD:
         self.averaged: tuple[str, ...] = ()
         self.batch_size, self.steps = c.batch_size, c.steps
         self._step = 0
-        self._judge: VGG19 | None = None
+        self._judge: VGG | None = None
         self._judge_hash = torch.zeros(0, dtype=torch.uint8)
 
     def collate(self, samples: Sequence[LabelledSample]) -> Batch:
@@ -391,7 +391,7 @@ class Pix2PixHD:
     def _perceptual(self, fake: Tensor, real: Tensor) -> Tensor:
         if self._judge is None:
             file = Path(self.config.perceptual.removeprefix("vgg19:"))
-            self._judge, digest = load_vgg19(file)
+            self._judge, digest = load_vgg(file)
             found = torch.tensor(list(bytes.fromhex(digest)), dtype=torch.uint8)
             if self._judge_hash.numel() and not found.equal(self._judge_hash):
                 raise ConfigError(f"{file} is not the VGG-19 that this run began with")
