@@ -31,6 +31,7 @@ MAY_IMPORT = {
     "runtime": BASE | {"ops", "nn", "systems", "models", "engine"},
     "session": BASE
     | {"ops", "files", "world", "metrics", "systems", "models", "runtime", "catalog"},
+    "studio": BASE | {"files", "ops", "session"},
 }
 
 

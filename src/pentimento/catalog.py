@@ -115,6 +115,21 @@ CATALOG: Final[dict[str, Row]] = {
         "perceive",
         "what perceptual losses compare with: a small network for pictures of any kind",
     ),
+    "cornernet": Row(
+        "perceive.cornernet:CornerNet",
+        "perceive",
+        "boxes of named objects, as pairs of corners",
+    ),
+    "centernet_triplets": Row(
+        "perceive.centernet_triplets:CenterNetTriplets",
+        "perceive",
+        "boxes of named objects, as two corners and a centre",
+    ),
+    "centernet": Row(
+        "perceive.centernet:CenterNet",
+        "perceive",
+        "boxes of named objects, their joints and ways, as points",
+    ),
     "portrait": Row(
         "generate.portrait:Portrait",
         "generate",

@@ -51,6 +51,16 @@ def faces(tmp_path_factory: pytest.TempPathFactory) -> Path:
         marks = [[x, y, True] for x, y in points.tolist()]
         truths = json.dumps({"landmarks": {"68": marks}})
         (folder / "truths" / f"{person}.json").write_text(truths)
+    objects = [[8 + 4 * person % 24, 12, 24, 20 + person] for person in range(24)]
+    table = {
+        "images": [{"id": person, "file_name": f"{person}.png"} for person in range(24)],
+        "categories": [{"id": 1, "name": "person"}],
+        "annotations": [
+            {"image_id": person, "category_id": 1, "bbox": box}
+            for person, box in enumerate(objects)
+        ],
+    }
+    (folder / "instances.json").write_text(json.dumps(table))
     return folder
 
 

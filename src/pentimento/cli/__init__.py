@@ -10,6 +10,7 @@ from pentimento.errors import PentimentoError
 
 VERBS: Final[dict[str, str]] = {
     "see": "Find every face of a photo.",
+    "studio": "Edit in the browser: paint a region, watch it repaint.",
     "parse": "See a portrait as an editable mask.",
     "edit": "Change regions of a portrait.",
     "translate": "Paint pictures anew by a trained model.",

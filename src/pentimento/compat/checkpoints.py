@@ -6,7 +6,15 @@ from typing import Any, Final
 import torch
 from safetensors.torch import save_file
 
-from pentimento.compat import landmarks, style_transfer, super_resolution, translation
+from pentimento.compat import (
+    centernet,
+    cornernet,
+    landmarks,
+    retinaface,
+    style_transfer,
+    super_resolution,
+    translation,
+)
 from pentimento.compat.official import State, read_pth
 from pentimento.errors import CheckpointError
 from pentimento.systems.generate.style_transfer import StyleTransfer
@@ -20,8 +28,9 @@ def load_official(path: Path, epoch: str = "latest") -> tuple[Any, dict[str, str
     """Build the system of an official checkpoint.
 
     Args:
-        path: a `.pth` of fast neural style, BasicSR or ESRGAN, face-HRNet, princeton-vl's
-            hourglass or FAN; or a file or folder of a translation (`compat/translation.py`).
+        path: a `.pth` of fast neural style, BasicSR or ESRGAN, RetinaFace, face-HRNet,
+            princeton-vl's hourglass, FAN, CornerNet or either CenterNet; or a file or folder of a
+            translation (`compat/translation.py`).
         epoch: which files of the folder.
 
     Returns:
@@ -35,8 +44,10 @@ def load_official(path: Path, epoch: str = "latest") -> tuple[Any, dict[str, str
         for kind in (style_transfer, super_resolution):
             if kind.recognises(state):
                 return kind.from_official(state)
-        if landmarks.recognises(state):
-            return landmarks.from_official(state), {}
+        perceivers: tuple[Any, ...] = (landmarks, retinaface, cornernet, centernet)
+        for perceiver in perceivers:
+            if perceiver.recognises(state):
+                return perceiver.from_official(state), {}
     return translation.load_official(path, epoch)
 
 

@@ -28,6 +28,11 @@ RETINAFACE: Final = KeyMap("RetinaFace", _official)
 """For `retinaface.Detector` without a dense branch."""
 
 
+def recognises(official: Mapping[str, Tensor]) -> bool:
+    """Tell whether a state is a RetinaFace, going by its keys."""
+    return "fpn.output1.0.weight" in official and "ssh1.conv3X3.0.weight" in official
+
+
 def from_official(official: Mapping[str, Tensor]) -> RetinaFace:
     """Return the system of an official state; which backbone it has shows in its keys.
 

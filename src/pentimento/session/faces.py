@@ -255,8 +255,11 @@ def choose_face(
     where: Where,
     name: str,
     finder: Finder | None = None,
+    found: Sequence[Face] | None = None,
 ) -> Face:
-    """Return the one face that `where` means; it is looked for by `seek_faces` if nothing is said.
+    """Return the one face that `where` means.
+
+    If nothing is said it is looked for by `seek_faces`, unless `found` has the faces already.
 
     Raises:
         FaceError: there is no such face; the message says how to point at it.
@@ -270,7 +273,8 @@ def choose_face(
         loose = face_from_box(where.box)
         face = settle(rgb, parser, loose.quad) or replace(loose, score=0.0)
     else:
-        faces = list(islice(seek_faces(rgb, parser, finder), where.index))
+        sought = seek_faces(rgb, parser, finder) if found is None else found
+        faces = list(islice(sought, where.index))
         if not faces:
             raise FaceError(f"{name}: no face found. {HOW_TO_POINT}")
         if where.index > len(faces):

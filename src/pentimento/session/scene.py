@@ -39,7 +39,13 @@ COMPLEXION: Final = tuple(
 )
 """What a look of the skin is given to, features in part: a face is no mask before neck and ears."""
 
-_HALO: Final = 3.0
+_PAIRS: Final = (("l_eye", "r_eye"), ("l_brow", "r_brow"), ("l_ear", "r_ear"))
+_OTHER_SIDE: Final = np.arange(256, dtype=np.uint8)
+"""Class → its counterpart on the other side of the face; most are their own."""
+for _left, _right in _PAIRS:
+    _OTHER_SIDE[[VALUE[_left], VALUE[_right]]] = VALUE[_right], VALUE[_left]
+
+HALO: Final = 3.0
 """Units around removed hair in which skin and background still carry its shade."""
 ABOUT: Final = 15.0
 """Units of skin about a brow that move with it."""
@@ -284,6 +290,18 @@ class SceneBuilder:
         for value in classes:
             self._draft.styles[value] = style
 
+    def mirror(self, region: str) -> None:
+        """Give a region the shape and look of its counterpart, mirrored.
+
+        Raises:
+            FaceError: the face shows no such counterpart.
+        """
+        draft = self._draft
+        labels = _OTHER_SIDE[draft.labels[:, ::-1]]
+        image = np.ascontiguousarray(draft.image[:, ::-1])
+        donor = Donor(image, labels, "the other side")
+        self.swap(region, donor)
+
     def reshape(self, labels: Labels, changed: Mask) -> None:
         """Set the labels of the changed pixels, their outline as smooth as flesh is."""
         draft = self._draft
@@ -309,7 +327,7 @@ class SceneBuilder:
             np.isin(draft.labels, group) & np.isin(draft.target, group)
             for group in ((VALUE["skin"],), (VALUE["background"], VALUE["cloth"]))
         )
-        halo = grow(bared, _HALO * unit) | shadow_of_hair(draft.image, skin, bared, unit)
+        halo = grow(bared, HALO * unit) | shadow_of_hair(draft.image, skin, bared, unit)
         halo |= loose_hair(draft.image, behind, bared, unit)
         core |= halo
         for value in FEATURES[3:5]:  # a brow that moves takes the skin about it along

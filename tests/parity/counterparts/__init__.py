@@ -70,6 +70,8 @@ def table() -> dict[str, Build]:
     """Return the counterparts of all systems: fixture name → builder."""
     from parity.counterparts import (
         bicyclegan,
+        centernet,
+        cornernet,
         face_parsing,
         landmarks,
         maskgan,
@@ -86,6 +88,8 @@ def table() -> dict[str, Build]:
 
     return {
         **bicyclegan.COUNTERPARTS,
+        **centernet.COUNTERPARTS,
+        **cornernet.COUNTERPARTS,
         **face_parsing.COUNTERPARTS,
         **landmarks.COUNTERPARTS,
         **maskgan.COUNTERPARTS,
