@@ -107,10 +107,10 @@ async function begin(facts) {
   previewer.ask();
 }
 
-function showPicture({ picture, start, fine }) {
+function showPicture({ picture, start, kind }) {
   stage.showPainted(picture);
   stage.afterDrawing.push(() => {
-    performance.measure(fine ? "fine" : "quick", { start, end: performance.now() });
+    performance.measure(kind, { start, end: performance.now() });
   });
 }
 
