@@ -82,7 +82,7 @@ def main() -> None:
             with sync_playwright() as playwright:
                 browser = playwright.chromium.launch(executable_path=options.chromium, args=sandbox)
                 page = browser.new_page(viewport={"width": 1280, "height": 720})
-                page.set_default_timeout(120_000)
+                page.set_default_timeout(300_000)
                 page.goto(studio.stdout.readline().strip())
                 with page.expect_file_chooser() as chooser:
                     page.click("#choose")
