@@ -11,7 +11,7 @@ from click.testing import CliRunner, Result
 from pentimento import models
 from pentimento.cli.convert import command as convert
 from pentimento.cli.translate import command as translate
-from pentimento.compat.pix2pix import save_official
+from pentimento.compat.translation import save_official
 from pentimento.errors import CheckpointError, ConfigError, PentimentoError, PictureError
 from pentimento.files.pictures import open_picture
 from pentimento.session.translation import Translator
@@ -49,6 +49,18 @@ def test_a_picture_keeps_its_size_and_depth(model: Path, tmp_path: Path) -> None
         assert painted.pixels.shape == (*shape[:2], 3)
         assert painted.pixels.dtype == dtype
         assert painted.pixels.std() > 0
+
+
+def test_little_memory_paints_the_same(model: Path, tmp_path: Path) -> None:
+    source = paint(tmp_path / "in.png", (301, 97, 3))
+    written = []
+    for memory in ("0.0001", "1"):
+        out = tmp_path / f"{memory}.png"
+        done = call(translate, source, "-o", out, "--model", model, "--memory", memory)
+        assert done.exit_code == 0, done.output
+        written.append(open_picture(out).pixels.astype(int))
+    assert written[0].shape == (301, 97, 3)
+    assert np.abs(written[0] - written[1]).max() <= 1
 
 
 def test_both_directions_differ(model: Path, tmp_path: Path) -> None:

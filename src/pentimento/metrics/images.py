@@ -1,4 +1,4 @@
-"""Likeness of pictures: PSNR and SSIM.
+"""Likeness of pictures: PSNR and SSIM; and how sharp one is.
 
 The data range is that of the type: 255 for uint8, 65535 for uint16, and 1 for floats, which must
 lie in [0, 1]. Both pictures must have one type, so that nothing is rescaled in silence.
@@ -50,6 +50,21 @@ def ssim(truth: NDArray[Any], picture: NDArray[Any]) -> float:
             use_sample_covariance=False,
         )
     )
+
+
+def sharpness(picture: NDArray[Any]) -> float:
+    """Return the mean magnitude of the gradient, as a share of the data range per pixel.
+
+    A blurred picture has less of it, a noisy one more: it means something beside the same of the
+    true picture, and beside a likeness.
+
+    Args:
+        picture: (H, W) or (H, W, C), at least 2 pixels on each side.
+    """
+    limit = _data_range(picture, picture)
+    values = picture.astype(np.float64) / limit
+    down, across = np.diff(values, axis=0)[:, :-1], np.diff(values, axis=1)[:-1]
+    return float(np.hypot(down, across).mean())
 
 
 def _data_range(truth: NDArray[Any], picture: NDArray[Any]) -> float:

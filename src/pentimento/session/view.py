@@ -223,7 +223,7 @@ def see(
     Raises:
         FaceError: no such face.
     """
-    face = choose_face(rgb, parser, where, picture.name, found)
+    face = choose_face(rgb, parser, where, picture.name, found=found)
     inner = _parsed(rgb, face.quad, parser)
     if where.aligned:
         return View(picture, rgb, face, 1.0, tidied(inner, 1.0))
@@ -262,7 +262,8 @@ def tidied(probabilities: Float, zoom: float) -> Float:
     """Return the probabilities without specks of large classes and strays unconnected to the face.
 
     A piece of background, skin, neck, clothes, hair or hat that is tiny, or that nowhere reaches
-    into the face's square, loses its class; the next probable one takes its place.
+    into the face's square, loses its class; the next probable one takes its place. Of an eye or a
+    brow the largest piece stays: the others are wrinkles and shadows.
     """
     result = probabilities.copy()
     side = result.shape[-1]
@@ -284,6 +285,13 @@ def tidied(probabilities: Float, zoom: float) -> Float:
         lost = small | (~reached if value else small)
         lost[0] = False
         result[value][lost[pieces]] = 0
+    for value in CELEBAMASK19.values("l_eye", "r_eye", "l_brow", "r_brow"):
+        count, pieces, stats, _ = cv2.connectedComponentsWithStats(
+            (labels == value).astype(np.uint8)
+        )
+        if count > 2:
+            largest = 1 + int(stats[1:, cv2.CC_STAT_AREA].argmax())
+            result[value][(pieces > 0) & (pieces != largest)] = 0
     return result
 
 

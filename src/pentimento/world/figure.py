@@ -60,6 +60,7 @@ class Figure:
         landmarks: 5, 68, 98 → (n, 3) posed.
         looks: what everything is made of.
         attributes: what was drawn, in words and numbers.
+        params: of the head.
     """
 
     surface: Surface
@@ -74,6 +75,7 @@ class Figure:
     landmarks: dict[int, Floats]
     looks: Looks
     attributes: dict[str, Any]
+    params: HeadParams
 
 
 @dataclass(frozen=True)
@@ -117,9 +119,9 @@ def draw_pose(rng: Rng) -> Pose:
     return Pose(yaw, pitch, roll, float(rng.uniform(-0.2, 0.6)))
 
 
-def draw_figure(rng: Rng, heads: Heads) -> Figure:
-    """Draw a person: shape, expression, hair, clothes, looks and pose."""
-    pose = draw_pose(rng)
+def draw_figure(rng: Rng, heads: Heads, pose: Pose | None = None) -> Figure:
+    """Draw a person: shape, expression, hair, clothes, looks and, if it is not given, pose."""
+    pose = pose or draw_pose(rng)
     params = _attentive(rng, heads.sample(rng), pose)
     head = heads.mesh(params)
     points = heads.landmarks(head.vertices)
@@ -176,6 +178,7 @@ def draw_figure(rng: Rng, heads: Heads) -> Figure:
             "sunglasses": bool(glass.any() and trim.lens_depth > 0.6),
         }
         | outfit.attributes,
+        params=params,
     )
 
 
@@ -295,33 +298,44 @@ def _assemble(
     normal = vertex_normals(position, mesh.triangles)
     # Directions along the hair turn with it.
     tangent = unit(pose(mesh.vertices + 0.01 * flow) - position) * flow.any(1, keepdims=True)
-    columns: list[tuple[Any, ...]] = [
-        (position, mesh.vertices, normal, tangent, soil.fields, mesh.triangles, mesh.uv,
-         _OF_PART[mesh.part], CLASS_OF_PART[mesh.part], np.zeros(0, np.int64))
-    ]  # fmt: skip
-    count = len(position)
+    solids, solid = len(position), len(mesh.triangles)
+    vertices = solids + sum(2 * tuft.curves.shape[0] * tuft.curves.shape[1] for tuft in tufts)
+    triangles = solid + sum(2 * len(t.curves) * (t.curves.shape[1] - 1) for t in tufts)
+    p, r, n, g, light = (np.zeros((vertices, 3), np.float32) for _ in range(5))
+    surface = Surface(
+        position=p,
+        rest=r,
+        normal=n,
+        tangent=g,
+        light=light,
+        fields=np.zeros((vertices, len(FIELDS)), np.float32),
+        triangles=np.zeros((triangles, 3), np.int32),
+        uv=np.zeros((triangles, 3, 2), np.float32),
+        material=np.zeros(triangles, np.uint8),
+    )
+    rooted, classes = np.zeros(vertices - solids, np.int64), np.zeros(triangles, np.uint8)
+    surface.position[:solids], surface.rest[:solids] = position, mesh.vertices
+    surface.normal[:solids], surface.tangent[:solids] = normal, tangent
+    surface.fields[:solids] = soil.fields
+    surface.triangles[:solid], surface.uv[:solid] = mesh.triangles, mesh.uv
+    surface.material[:solid], classes[:solid] = _OF_PART[mesh.part], CLASS_OF_PART[mesh.part]
+    v, t = solids, solid
     for tuft in tufts:
         k = tuft.curves.shape[1]
-        vertices, along, place, triangles = ribbons(pose(tuft.curves), tuft.width, _EYE)
-        fields = np.zeros((len(vertices), len(FIELDS)), np.float32)
-        fields[:, STRAND], fields[:, ALONG] = np.repeat(tuft.chance, 2 * k), place
-        rooted = np.repeat(tuft.root, 2 * k)
-        rest = np.repeat(tuft.curves.reshape(-1, 3).astype(np.float32), 2, axis=0)
-        columns.append(
-            (vertices, rest, normal[rooted], along, fields, triangles + np.int32(count),
-             np.zeros((len(triangles), 3, 2), np.float32),
-             np.full(len(triangles), tuft.material, np.uint8),
-             np.repeat(tuft.classes, 2 * (k - 1)), rooted)
-        )  # fmt: skip
-        count += len(vertices)
-    whole = [np.concatenate(column) for column in zip(*columns, strict=True)]
-    p, r, nrm, tan, f = (np.ascontiguousarray(part, np.float32) for part in whole[:5])
-    surface = Surface(
-        position=p, rest=r, normal=nrm, tangent=tan, light=np.zeros_like(p), fields=f,
-        triangles=np.ascontiguousarray(whole[5], np.int32), uv=whole[6].astype(np.float32),
-        material=whole[7].astype(np.uint8),
-    )  # fmt: skip
-    return surface, whole[9], whole[8].astype(np.uint8)
+        points, along, place, corners = ribbons(pose(tuft.curves), tuft.width, _EYE)
+        here, there = slice(v, v + len(points)), slice(t, t + len(corners))
+        roots = np.repeat(tuft.root, 2 * k)
+        rooted[v - solids : v - solids + len(points)] = roots
+        surface.position[here], surface.tangent[here] = points, along
+        surface.rest[here] = np.repeat(tuft.curves.reshape(-1, 3), 2, axis=0)
+        surface.normal[here] = normal[roots]
+        surface.fields[here, STRAND] = np.repeat(tuft.chance, 2 * k)
+        surface.fields[here, ALONG] = place
+        surface.triangles[there] = corners + np.int32(v)
+        surface.material[there] = tuft.material
+        classes[there] = np.repeat(tuft.classes, 2 * (k - 1))
+        v, t = here.stop, there.stop
+    return surface, rooted, classes
 
 
 def _eyeballs(heads: Heads, head: Mesh, position: Floats) -> tuple[m.Colour, m.Colour]:

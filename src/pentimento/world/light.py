@@ -21,6 +21,7 @@ from pentimento.world.raster import draw_heights
 Floats = NDArray[np.float32]
 Doubles = NDArray[np.float64]
 Vec = tuple[float, float, float]
+Vecs = tuple[Vec, ...]
 
 _SHADOW_SIZE: Final = 256
 _BAKE_SIZE: Final = 72
@@ -60,6 +61,19 @@ def normed(a: Vec) -> Vec:
     return (a[0] * scale, a[1] * scale, a[2] * scale)
 
 
+def frozen(values: Any) -> Any:
+    """Return arrays, also within named tuples, as nested tuples.
+
+    Compiled functions count the references of every array they are handed; of tuples they do not,
+    which makes the shader half as fast again.
+    """
+    if isinstance(values, np.ndarray | list):
+        return tuple(map(frozen, np.asarray(values).tolist()))
+    if hasattr(values, "_fields"):
+        return type(values)(*map(frozen, values))
+    return values
+
+
 class Lights(NamedTuple):
     """Lamps and the surroundings.
 
@@ -73,12 +87,12 @@ class Lights(NamedTuple):
         heights: (L, R, R) shadow maps.
     """
 
-    direction: Doubles
-    colour: Doubles
-    blur: Doubles
-    box: Doubles
-    sky: Doubles
-    axes: Doubles
+    direction: Vecs
+    colour: Vecs
+    blur: tuple[float, ...]
+    box: tuple[float, ...]
+    sky: Vecs
+    axes: tuple[Vecs, ...]
     heights: Floats
 
 
@@ -105,11 +119,22 @@ def _heights(
     position: Floats, triangles: NDArray[np.int32], axes: Doubles, size: int
 ) -> tuple[Floats, Floats]:
     """Return the shadow map (size, size) and every vertex in its frame (V, 3)."""
-    points = (position @ axes.T.astype(np.float32)).astype(np.float32)
-    points[:, :2] = (points[:, :2] / _RADIUS + 1) * (size / 2)
+    points = np.empty_like(position)
+    _turn(position, axes.astype(np.float32), size / 2, points)
     heights = np.full((size, size), -np.inf, np.float32)
     draw_heights(points, triangles, heights)
     return heights, points
+
+
+@njit(cache=True, nogil=True)
+def _turn(position: Floats, axes: Floats, half: float, out: Floats) -> None:
+    """Write column, row and height of every vertex in a shadow map of side 2 · `half`."""
+    for v in range(position.shape[0]):
+        x, y, z = position[v, 0], position[v, 1], position[v, 2]
+        for axis in range(3):
+            out[v, axis] = axes[axis, 0] * x + axes[axis, 1] * y + axes[axis, 2] * z
+        out[v, 0] = (out[v, 0] / np.float32(_RADIUS) + np.float32(1)) * np.float32(half)
+        out[v, 1] = (out[v, 1] / np.float32(_RADIUS) + np.float32(1)) * np.float32(half)
 
 
 def bake(position: Floats, normal: Floats, casters: NDArray[np.int32], sky: Doubles) -> Floats:
@@ -125,7 +150,7 @@ def bake(position: Floats, normal: Floats, casters: NDArray[np.int32], sky: Doub
     weight = np.zeros(len(position), np.float32)
     for direction, axes in zip(_DIRECTIONS, _DIRECTION_AXES, strict=True):
         heights, points = _heights(position, casters, axes, _BAKE_SIZE)
-        radiance = np.array(surroundings(sky, float(direction[1])), np.float32)
+        radiance = np.array(surroundings(frozen(sky), float(direction[1])), np.float32)
         _gather(points, heights, normal, direction.astype(np.float32), radiance, total, weight)
     return np.asarray(total / np.maximum(weight, 1.0)[:, None], np.float32)
 
@@ -146,32 +171,33 @@ def cast(
         _heights(position, casters, a, _SHADOW_SIZE)[0] if c.any() else off
         for a, c in zip(axes, colour, strict=True)
     ]
-    flat = np.ascontiguousarray(axes[:, :2])
-    return Lights(direction, colour, blur, box, sky, flat, np.stack(maps))
+    flat: tuple[Vecs, ...] = frozen(axes[:, :2])
+    return Lights(
+        frozen(direction), frozen(colour), frozen(blur), frozen(box), frozen(sky), flat,
+        np.stack(maps),
+    )  # fmt: skip
 
 
 @njit(cache=True, nogil=True)
-def surroundings(sky: Doubles, up: float) -> Vec:
+def surroundings(sky: Vecs, up: float) -> Vec:
     """Return the radiance of the surroundings in a direction whose y is `up`."""
     t = min(abs(up) ** 0.7, 1.0)
     end = 0 if up > 0 else 2
     return (
-        sky[1, 0] + t * (sky[end, 0] - sky[1, 0]),
-        sky[1, 1] + t * (sky[end, 1] - sky[1, 1]),
-        sky[1, 2] + t * (sky[end, 2] - sky[1, 2]),
+        sky[1][0] + t * (sky[end][0] - sky[1][0]),
+        sky[1][1] + t * (sky[end][1] - sky[1][1]),
+        sky[1][2] + t * (sky[end][2] - sky[1][2]),
     )
 
 
 @njit(cache=True, nogil=True)
 def lit(lights: Lights, lamp: int, p: Vec) -> float:
     """Return how much of a lamp reaches a point, 0..1: 3×3 smooth tests in its shadow map."""
-    heights, axes = lights.heights, lights.axes
+    heights, axes = lights.heights, lights.axes[lamp]
     size = heights.shape[1]
-    u = axes[lamp, 0, 0] * p[0] + axes[lamp, 0, 1] * p[1] + axes[lamp, 0, 2] * p[2]
-    v = axes[lamp, 1, 0] * p[0] + axes[lamp, 1, 1] * p[1] + axes[lamp, 1, 2] * p[2]
+    u, v = dot(axes[0], p), dot(axes[1], p)
     u, v = (u / _RADIUS + 1) * (size / 2) - 0.5, (v / _RADIUS + 1) * (size / 2) - 0.5
-    d = lights.direction
-    h = d[lamp, 0] * p[0] + d[lamp, 1] * p[1] + d[lamp, 2] * p[2] + 0.05
+    h = dot(lights.direction[lamp], p) + 0.05
     total, weight = 0.0, 0.0
     for j in range(-1, 2):
         for i in range(-1, 2):

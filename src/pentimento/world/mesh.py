@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
+from numba import njit
 from numpy.typing import NDArray
 
 from pentimento.labels import CELEBAMASK19
@@ -150,19 +151,30 @@ def vertex_normals(vertices: Floats, triangles: Indices) -> Floats:
 
     A vertex of no triangle gets a zero normal.
     """
-    a, b, c = (vertices[triangles[:, corner]] for corner in range(3))
-    face = np.cross(b - a, c - a)
-    count = len(vertices)
-    total = np.stack(
-        [
-            sum(np.bincount(triangles[:, corner], face[:, axis], count) for corner in range(3))
-            for axis in range(3)
-        ],
-        axis=1,
-    )
-    length = np.linalg.norm(total, axis=1, keepdims=True)
-    normals: Floats = (total / np.maximum(length, 1e-12)).astype(np.float32)
+    normals = np.zeros((len(vertices), 3), np.float32)
+    _add_normals(np.asarray(vertices, np.float32), triangles, normals)
     return normals
+
+
+@njit(cache=True, nogil=True)
+def _add_normals(vertices: Floats, triangles: Indices, out: Floats) -> None:
+    """Sum the triangles' normals at their corners, then scale every sum to length 1."""
+    total = np.zeros(out.shape)
+    edge = np.zeros((2, 3), np.float32)
+    for t in range(triangles.shape[0]):
+        for axis in range(3):
+            first = vertices[triangles[t, 0], axis]
+            edge[0, axis] = vertices[triangles[t, 1], axis] - first
+            edge[1, axis] = vertices[triangles[t, 2], axis] - first
+        for axis in range(3):
+            i, j = (axis + 1) % 3, (axis + 2) % 3
+            cross = edge[0, i] * edge[1, j] - edge[0, j] * edge[1, i]
+            for corner in range(3):
+                total[triangles[t, corner], axis] += cross
+    for v in range(out.shape[0]):
+        length = np.sqrt(total[v, 0] ** 2 + total[v, 1] ** 2 + total[v, 2] ** 2)
+        for axis in range(3):
+            out[v, axis] = total[v, axis] / max(length, 1e-12)
 
 
 def clip(mesh: Mesh, level: Floats) -> Mesh:

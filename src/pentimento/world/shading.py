@@ -19,6 +19,7 @@ from pentimento.world.light import (
     Floats,
     Lights,
     Vec,
+    Vecs,
     dot,
     lit,
     normed,
@@ -74,7 +75,7 @@ class Surface(NamedTuple):
 
 
 class Looks(NamedTuple):
-    """What everything is made of: see `materials`."""
+    """What everything is made of: see `materials`; give the shader `light.frozen` ones."""
 
     skin: Skin
     eyes: Eyes
@@ -220,11 +221,10 @@ def _light_solid(
     out: Doubles,
 ) -> None:  # fmt: skip
     """Add what lamps do to a surface."""
-    for lamp in range(lights.direction.shape[0]):
-        if lights.colour[lamp, 1] <= 0.0:
+    for lamp in range(len(lights.direction)):
+        if lights.colour[lamp][1] <= 0.0:
             continue
-        d = lights.direction
-        to = (d[lamp, 0], d[lamp, 1], d[lamp, 2])
+        to = lights.direction[lamp]
         cosine = dot(n, to)
         if cosine <= -answer.wrap[0]:
             continue
@@ -243,7 +243,7 @@ def _light_solid(
             # Red bleeds furthest past the terminator and into the shadow's edge.
             wrap = answer.wrap[c]
             body = max(cosine + wrap, 0.0) / (1 + wrap) * share ** (1 - 0.7 * wrap)
-            out[c] += lights.colour[lamp, c] * (albedo[c] * body + lobes)
+            out[c] += lights.colour[lamp][c] * (albedo[c] * body + lobes)
 
 
 @njit(cache=True, nogil=True)
@@ -253,11 +253,10 @@ def _light_fibre(
 ) -> None:  # fmt: skip
     """Add what lamps do to hair: a body and a white and a coloured highlight."""
     streak = 0.5 + strand if strand >= 0 else 1.0
-    for lamp in range(lights.direction.shape[0]):
-        if lights.colour[lamp, 1] <= 0.0:
+    for lamp in range(len(lights.direction)):
+        if lights.colour[lamp][1] <= 0.0:
             continue
-        d = lights.direction
-        to = (d[lamp, 0], d[lamp, 1], d[lamp, 2])
+        to = lights.direction[lamp]
         share = lit(lights, lamp, plus(p, 0.02, n))
         if share <= 0.0:
             continue
@@ -268,7 +267,7 @@ def _light_fibre(
         first = 0.06 * streak * gate * max(1 - (tilt + 0.06) ** 2, 0.0) ** 60
         second = 1.1 * gate * max(1 - (tilt - 0.11) ** 2, 0.0) ** 14
         for c in range(3):
-            out[c] += lights.colour[lamp, c] * share * (albedo[c] * (body + second) + first)
+            out[c] += lights.colour[lamp][c] * share * (albedo[c] * (body + second) + first)
 
 
 @njit(cache=True, nogil=True)
@@ -279,7 +278,7 @@ def _reflect(n: Vec, view: Vec) -> Vec:
 
 @njit(cache=True, nogil=True)
 def _mirror(
-    share: float, answer: _Response, sky: Doubles, n: Vec, view: Vec, metal: Doubles, out: Doubles
+    share: float, answer: _Response, sky: Vecs, n: Vec, view: Vec, metal: Doubles, out: Doubles
 ) -> None:
     """Add mirrored surroundings, tinted by metals."""
     if answer.mirror <= 0:
@@ -302,15 +301,14 @@ def _cornea(n: Vec, gaze: Vec, iris: float) -> Vec:
 def _catchlight(lights: Lights, n: Vec, view: Vec, dim: float, out: Doubles) -> None:
     """Add the lamps that a cornea mirrors: soft boxes."""
     ray = _reflect(n, view)
-    for lamp in range(lights.direction.shape[0]):
-        d, axes, size = lights.direction, lights.axes, lights.box[lamp]
-        if dot(ray, (d[lamp, 0], d[lamp, 1], d[lamp, 2])) < 0.5:
+    for lamp in range(len(lights.direction)):
+        if dot(ray, lights.direction[lamp]) < 0.5:
             continue
-        a = abs(dot(ray, (axes[lamp, 0, 0], axes[lamp, 0, 1], axes[lamp, 0, 2])))
-        b = abs(dot(ray, (axes[lamp, 1, 0], axes[lamp, 1, 1], axes[lamp, 1, 2])))
+        size, axes = lights.box[lamp], lights.axes[lamp]
+        a, b = abs(dot(ray, axes[0])), abs(dot(ray, axes[1]))
         flash = (1 - step(0.8 * size, 1.2 * size, a)) * (1 - step(0.8 * size, 1.2 * size, b))
         for c in range(3):
-            out[c] += 0.9 * clamp(1.5 * dim, 0.0, 1.0) * flash * lights.colour[lamp, c]
+            out[c] += 0.9 * clamp(1.5 * dim, 0.0, 1.0) * flash * lights.colour[lamp][c]
 
 
 @njit(cache=True, nogil=True)
@@ -390,7 +388,7 @@ def shade(
                     n = (-n[0], -n[1], -n[2])
                 _light_solid(answer, lights, albedo, n, view, p, dim, out)
                 # Where little of the surroundings arrives, little is mirrored.
-                horizon = lights.sky[1, 0] + lights.sky[1, 1] + lights.sky[1, 2] + 1e-6
+                horizon = lights.sky[1][0] + lights.sky[1][1] + lights.sky[1][2] + 1e-6
                 share = dim * clamp((ambient[0] + ambient[1] + ambient[2]) / horizon, 0.0, 1.0)
                 if material == EYE:
                     gaze = looks.eyes.gaze[int(f[STRAND] + 0.5)]
@@ -437,10 +435,10 @@ def glaze(
             ray = _reflect(n, view)
             fresnel = 0.045 + 0.955 * (1 - facing) ** 5 + 0.03 * trim.lens_depth
             # A bright window on the lamp's side: lenses mirror rooms, not gradients.
-            x, y = abs(ray[0] - 0.55 * lights.direction[0, 0]), abs(ray[1] - 0.28)
+            x, y = abs(ray[0] - 0.55 * lights.direction[0][0]), abs(ray[1] - 0.28)
             pane = step(0.10, 0.14, 0.26 - x) * step(0.10, 0.14, 0.24 - y)
             mirrored = surroundings(lights.sky, ray[1])
             for c in range(3):
                 passed = 1 - trim.lens_depth * (1 - 0.6 * trim.lens[c])
-                light = mirrored[c] + 1.6 * pane * lights.colour[0, c]
+                light = mirrored[c] + 1.6 * pane * lights.colour[0][c]
                 colour[row, column, c] = passed * colour[row, column, c] + fresnel * light

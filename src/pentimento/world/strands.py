@@ -10,11 +10,12 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
+from numba import njit
 from numpy.typing import NDArray
 
 from pentimento.labels import CELEBAMASK19
 from pentimento.world import materials as m
-from pentimento.world.light import cross, unit
+from pentimento.world.light import cross, normed, unit
 from pentimento.world.mesh import Mesh
 from pentimento.world.textures import FIELDS, brow_weights
 
@@ -148,18 +149,37 @@ def ribbons(
         eye: (3,) where they are seen from.
     """
     n, k, _ = curves.shape
-    tangent = unit(np.gradient(curves, axis=1)).astype(np.float32)
-    side = unit(cross(tangent, eye - curves)).astype(np.float32)
-    along = np.broadcast_to(np.linspace(0, 1, k, dtype=np.float32), (n, k))
-    half = (0.5 * width[:, None].astype(np.float32) * (1 - 0.67 * along**1.5))[..., None]
-    pair = np.stack([curves - side * half, curves + side * half], 2)
-    first = (np.arange(n)[:, None] * k + np.arange(k - 1))[..., None] * 2
+    along = np.broadcast_to(np.linspace(0, 1, k, dtype=np.float32)[None, :, None], (n, k, 2))
+    pair, tangent = np.empty((2, n, k, 2, 3), np.float32)
+    taper = 0.5 * (1 - 0.67 * along[0, :, 0] ** 1.5)
+    _spread(curves.astype(np.float32), width, taper, eye, pair, tangent)
+    first = (np.arange(n, dtype=np.int32)[:, None] * np.int32(k) + np.arange(k - 1))[..., None] * 2
     return (
         pair.reshape(-1, 3),
-        np.repeat(tangent, 2, axis=1).reshape(-1, 3),
-        np.repeat(along, 2, axis=1).reshape(-1),
+        tangent.reshape(-1, 3),
+        along.reshape(-1),
         (first + np.array([0, 1, 2, 1, 3, 2])).reshape(-1, 3).astype(np.int32),
     )
+
+
+@njit(cache=True, nogil=True)
+def _spread(
+    curves: Array, width: Array, taper: Array, eye: Array, pair: Array, tangent: Array
+) -> None:
+    """Write both edges (N, K, 2, 3) of ribbons that face the eye, and unit tangents."""
+    count, last = curves.shape[0], curves.shape[1] - 1
+    for i in range(count):
+        for j in range(last + 1):
+            before, after = curves[i, max(j - 1, 0)], curves[i, min(j + 1, last)]
+            here = curves[i, j]
+            t = normed((after[0] - before[0], after[1] - before[1], after[2] - before[2]))
+            x, y, z = eye[0] - here[0], eye[1] - here[1], eye[2] - here[2]
+            side = normed((t[1] * z - t[2] * y, t[2] * x - t[0] * z, t[0] * y - t[1] * x))
+            half = width[i] * taper[j]
+            for axis in range(3):
+                pair[i, j, 0, axis] = here[axis] - side[axis] * half
+                pair[i, j, 1, axis] = here[axis] + side[axis] * half
+                tangent[i, j, 0, axis] = tangent[i, j, 1, axis] = t[axis]
 
 
 def brow_tuft(rng: Rng, soil: Soil, brow: m.Brow, skin: NDArray[np.bool_]) -> Tuft:

@@ -128,9 +128,9 @@ def skin_albedo(
     for c in range(3):
         out[c] += beard * (skin.stubble_colour[c] * 0.7 - out[c])
         out[c] *= 1 + lid * (skin.shadow_colour[c] * 1.2 - 1)
-        out[c] += scalp * (fibres.colour[0, c] - out[c])
-        out[c] += brow * (fibres.colour[1, c] - out[c])
-        out[c] += rim * (fibres.colour[3, c] * 1.5 - out[c])
+        out[c] += scalp * (fibres.colour[0][c] - out[c])
+        out[c] += brow * (fibres.colour[1][c] - out[c])
+        out[c] += rim * (fibres.colour[3][c] * 1.5 - out[c])
 
 
 @njit(cache=True, nogil=True)
@@ -220,5 +220,5 @@ def fibre_albedo(
     level = 1 + fibres.vary[kind] * (2.4 * strand - 1.2)
     level *= fibres.root[kind] + (1 - fibres.root[kind]) * clamp(2.5 * along, 0.0, 1.0)
     for c in range(3):
-        colour = fibres.colour[kind, c]
+        colour = fibres.colour[kind][c]
         out[c] = max(level, 0.15) * (colour + 0.75 * white * (0.38 - 0.035 * c - colour))

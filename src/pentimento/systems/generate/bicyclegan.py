@@ -363,6 +363,11 @@ class BicycleGAN:
             raise ConfigError(f"this model paints {self.config.direction} only, not {direction}")
         return self.config.in_channels
 
+    def drawn_style(self, count: int, seed: int) -> Tensor:
+        """Draw styles (count, Z) from N(0, 1)."""
+        drawn = torch.Generator().manual_seed(seed)
+        return torch.randn(count, self.config.style, generator=drawn)
+
     @torch.no_grad()
     def predict(
         self,
@@ -389,8 +394,7 @@ class BicycleGAN:
         self.networks.eval()
         height, width = condition.shape[2:]
         if style_of is None:
-            drawn = torch.Generator().manual_seed(seed)
-            style = torch.randn(len(condition), c.style, generator=drawn).to(condition.device)
+            style = self.drawn_style(len(condition), seed).to(condition.device)
         else:
             least = 4 * 2**c.encoder_blocks
             style, _ = self.networks["encoder"](pad_to_multiple(style_of, least, least))
