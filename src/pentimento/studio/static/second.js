@@ -20,10 +20,16 @@ export class SecondPicture {
     this.#fillSamples();
     this.#listen();
     desk.sheet.addEventListener("facts", () => this.list());
-    new ResizeObserver(() => this.draw()).observe(this.canvas);
+    this.observer = new ResizeObserver(() => this.draw());
+    this.observer.observe(this.canvas);
     this.list();
     const [first] = this.keys();
     if (first) this.guarded(() => this.show(first));
+  }
+
+  /** Let go of the panel: another document is shown next. */
+  close() {
+    this.observer.disconnect();
   }
 
   keys() {
@@ -115,7 +121,8 @@ export class SecondPicture {
     const [[a, b, c], [d, e, f]] = frame.matrix;
     const det = a * e - b * d;
     place();
-    context.transform(e / det, -d / det, -b / det, a / det, (b * f - e * c) / det, (d * c - a * f) / det);
+    const [x, y] = [(b * f - e * c) / det, (d * c - a * f) / det];
+    context.transform(e / det, -d / det, -b / det, a / det, x, y);
     context.imageSmoothingQuality = "high";
     context.drawImage(this.photo, 0, 0);
     context.globalCompositeOperation = "source-atop";
