@@ -10,7 +10,9 @@ export const TOOL_KEYS = {
 /** Listen to keys; `actions` maps names to functions. */
 export function listen(actions) {
   const table = [
-    ...Object.entries(TOOL_KEYS).map(([tool, key]) => [key, `${tool[0].toUpperCase()}${tool.slice(1)}`, () => actions.tool(tool)]),
+    ...Object.entries(TOOL_KEYS).map(([tool, key]) => [
+      key, `${tool[0].toUpperCase()}${tool.slice(1)}`, () => actions.tool(tool),
+    ]),
     ["[", "Smaller brush", () => actions.brush(1 / 1.2)],
     ["]", "Larger brush", () => actions.brush(1.2)],
     ["m", "Show or hide regions", actions.regions],
@@ -51,7 +53,7 @@ export function listen(actions) {
   const rows = [
     ...table, ...control.map(([key, text]) => [`Ctrl ${key.toUpperCase()}`, text]),
     ["Space", "Drag the photo"], ["Alt", "Brush and eraser trade places"],
-    ["Shift", "Scale both ways alike; straight steps of ten by arrows"], ["Arrows", "Move the region (with Move)"],
+    ["Arrows", "Move the chosen region"], ["Shift", "Keep proportions; ten steps by arrows"],
   ];
   find("#keys").replaceChildren(
     ...rows.flatMap(([key, text]) => [
