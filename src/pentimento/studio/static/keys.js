@@ -7,6 +7,8 @@ export const TOOL_KEYS = {
   hand: "h",
 };
 
+const TAKES_KEYS = "select, input:not([type=range], [type=checkbox])";
+
 /** Listen to keys; `actions` maps names to functions. */
 export function listen(actions) {
   const table = [
@@ -33,7 +35,7 @@ export function listen(actions) {
   ];
   const arrows = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
   addEventListener("keydown", (event) => {
-    if (document.querySelector("dialog[open]") || event.target.matches("input, select")) return;
+    if (document.querySelector("dialog[open]") || event.target.matches(TAKES_KEYS)) return;
     if (event.ctrlKey || event.metaKey) {
       const key = event.key.toLowerCase();
       if (key === "z" && event.shiftKey) run(event, actions.redo);
