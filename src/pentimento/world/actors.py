@@ -160,7 +160,8 @@ class Stance:
         c, s = np.cos(np.radians(self.turn)), np.sin(np.radians(self.turn))
         d, e = np.cos(np.radians(self.lean)), np.sin(np.radians(self.lean))
         about_y = np.array([[c, 0, s], [0, 1, 0], [-s, 0, c]])
-        return np.array([[d, -e, 0], [e, d, 0], [0, 0, 1.0]]) @ about_y
+        about_z = np.array([[d, -e, 0], [e, d, 0], [0, 0, 1.0]])
+        return np.asarray(about_z @ about_y, np.float64)
 
     def __call__(self, points: Any) -> Floats:
         """Return points (..., 3) at rest where this stance puts them."""

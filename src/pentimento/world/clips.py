@@ -1,8 +1,9 @@
 """Clips: scenes that move, with the truths of every frame, optical flow and ids that stay.
 
-People walk, sway, turn, blink and talk; balls and balloons fly; the camera pans, travels and zooms. A
-clip is a plan per frame with the same people and things, drawn like a scene. Flow follows surfaces:
-the place in a triangle, or on a plane, that a pixel shows is projected into the next frame.
+People walk, sway, turn, blink and talk; balls and balloons fly; the camera pans, travels and zooms.
+A clip is a plan per frame with the same people and things, drawn like a scene. Flow follows
+surfaces: the place in a triangle, or on a plane, that a pixel shows is projected into the next
+frame.
 
 Alphabet: L frames; H, W pixels.
 """
@@ -194,6 +195,7 @@ def _walk(rng: Rng, person: Person) -> Any:
     speed = rng.normal(0, 1, 3) * ([0.5, 0, 0.35] if walking else [0.05, 0.02, 0.05])
     if person.place[2] + 60 * max(speed[2], 0) > -8:
         speed[2] = -abs(speed[2])
+    speed = speed * np.clip(-person.place[2] / 45, 0.2, 1.2)  # who is near would be gone at once
     turn, lean = rng.normal(0, [1.6, 0.25])
     nod = rng.normal(0, [9, 4, 3])
     period, phase = rng.uniform(9, 26, 3), rng.uniform(0, 2 * np.pi, 3)

@@ -5,6 +5,7 @@ C covers, each with a tile; H, W samples.
 """
 
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Any, Final, NamedTuple
 
 import numpy as np
@@ -149,7 +150,7 @@ def _cup(k: _Maker) -> None:
     if k.rng.random() < 0.6:
         t = np.linspace(-1.3, 1.3, 7)
         path = np.stack([r + 0.25 * np.cos(t), 0.5 * h + 0.3 * np.sin(t)], 1)
-        for a, b in zip(path[:-1], path[1:], strict=True):
+        for a, b in pairwise(path):
             low, high = np.minimum(a, b) - 0.04, np.maximum(a, b) + 0.04
             k.box((low[0], low[1], -0.07), (high[0], high[1], 0.07), cover)
 

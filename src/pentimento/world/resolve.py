@@ -86,7 +86,7 @@ def spare(
                 continue
             m = material[t]
             alike = material[triangle[row - 1, column]] == m
-            plain = m < HAIR or m == CLOTH or m == HAT
+            plain = m < HAIR or m in (CLOTH, HAT)
             if (
                 alike
                 and plain
