@@ -8,35 +8,44 @@ and `congress_gray`: portraits of one person each, without boxes. Stages:
 
 1. `portraits`: the bundled parser looks into likely squares of every photo until a face rests in
    its frame: that gives the photo's five points, and by them its box (`ops/face_points.py`);
-2. `finder`: trained on crowds of those photos and of rendered portraits, whose truths are known;
-3. scores, a sheet to look at, the card and the model.
+2. `crowds`: trained on crowds of those photos and of rendered portraits, whose truths are known;
+3. `scenes`: from the weights of `crowds`, with rendered scenes in the mixture;
+4. scores, a sheet to look at, the card and the model.
 
 Every stage leaves its result under `--out`; the same command continues where it was stopped.
 """
 
 import json
+import platform
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import click
 import cv2
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from PIL import Image
 
 from pentimento import models
-from pentimento.data.faces import read_rgb
+from pentimento.data.crowds import SMALLEST, VAL_SEEDS, read_scene
+from pentimento.data.faces import read_rgb, split_of
 from pentimento.engine import storage
 from pentimento.engine.loop import fit
 from pentimento.engine.settings import Settings
+from pentimento.metrics.detection import average_precision
 from pentimento.ops.align import crop_to_picture
+from pentimento.ops.boxes import iou
 from pentimento.ops.face_points import face_box, five_points
 from pentimento.ops.warp import cut
+from pentimento.session.detect import detect
 from pentimento.session.faces import Parser, settle, square
 from pentimento.session.models import load_parser
+from pentimento.session.see import see_faces
+from pentimento.structures import Boxes
 from pentimento.systems.perceive.retinaface import (
     Config,
     RetinaFace,
@@ -67,36 +76,45 @@ class Plan:
     Attributes:
         config: the network.
         rendered: portraits of the world, where no folder is given.
+        scenes: rendered scenes.
+        steps: of `crowds` and `scenes`.
         photos: at most so many photos.
+        unseen: rendered scenes of the evaluation.
         precision: of the forward passes.
     """
 
     config: Config
     rendered: int
+    scenes: int
+    steps: tuple[int, int]
     photos: int
+    unseen: int
     precision: str = "bf16"
 
 
 def full() -> Plan:
     """Return the plan of the bundled weights."""
-    return Plan(compact(), 3000, 10_000)
+    return Plan(compact(), 3000, 120, (1300, 900), 10_000, 50)
 
 
 def smoke() -> Plan:
     """Return a plan of seconds, for the tests."""
-    return Plan(replace(tiny(), vertices=0, steps=2), 8, 4, "32")
+    return Plan(replace(tiny(), vertices=0), 8, 1, (2, 2), 4, 1, "32")
 
 
 # Stages
 
 
-def train_finder(spec: str, plan: Plan, out: Path, seed: int) -> RetinaFace:
-    """Train, or continue, or return what is trained already."""
-    config = plan.config
-    run = out / "finder"
+def train_stage(
+    name: str, spec: str, config: Config, plan: Plan, out: Path, start: RetinaFace | None, seed: int
+) -> RetinaFace:
+    """Train one stage, or continue it, or return it where it is done."""
+    run = out / name
     if not (run / "done").exists():
         torch.manual_seed(seed)
         system = RetinaFace(config)
+        if start is not None:
+            system.networks.load_state_dict(start.networks.state_dict())
         settings = Settings(
             steps=config.steps,
             batch_size=config.batch_size,
@@ -117,7 +135,7 @@ def train_finder(spec: str, plan: Plan, out: Path, seed: int) -> RetinaFace:
             open_data(spec, "train", config),
             open_data(spec, "val", config),
             settings,
-            about={"data": spec, "recipe": "face_finder"},
+            about={"data": spec, "recipe": "face_finder", "stage": name},
             resume=(run / "checkpoints").exists(),
         )
         if outcome.signal is not None:
@@ -140,17 +158,22 @@ def person_of(photo: Path, data: Path) -> str:
         return f"{group}-{photo.stem.split('_')[0]}"
     if "lisa_zoom_cc0" in photo.parts:
         return "lisa"
+    return name_of(photo, data)
+
+
+def name_of(photo: Path, data: Path) -> str:
+    """Return a name for a photo that no other one has."""
     return "-".join(photo.relative_to(data).with_suffix("").parts)
 
 
 def locate_all(parser: Parser, data: Path, out: Path, limit: int) -> int:
-    """Write `images/` and `truths/` of every photo with a sure face, cut around it; count them."""
+    """Write `images/` and `truths/` of every photo with a sure face; count them."""
     for name in ("images", "truths"):
         (out / name).mkdir(parents=True, exist_ok=True)
     looked = out / "looked.json"
     done: dict[str, bool] = json.loads(looked.read_text()) if looked.exists() else {}
     for photo in list(photos_of(data))[:limit]:
-        name = "-".join(photo.relative_to(data).with_suffix("").parts)
+        name = name_of(photo, data)
         if name not in done:
             done[name] = locate(parser, photo, person_of(photo, data), out, name)
             storage.replace(looked, json.dumps(done).encode())
@@ -181,23 +204,144 @@ def locate(parser: Parser, photo: Path, person: str, out: Path, name: str) -> bo
         return False
     points = np.column_stack([points, np.ones(5)]) @ matrix.T
     box = face_box(points)
-    reach = 0.9 * (box[2:] - box[:2])
-    left, top = np.floor(box[:2] - reach).astype(int).clip(0)
-    right, bottom = np.ceil(box[2:] + reach).astype(int)
-    piece = rgb[top:bottom, left:right]
     scale = min(1.0, _KEPT / (box[3] - box[1]))
-    size = (round(scale * piece.shape[1]), round(scale * piece.shape[0]))
-    piece = np.asarray(cv2.resize(piece, size, interpolation=cv2.INTER_AREA))
-    points = scale * (points - [left, top])
+    rgb = np.asarray(cv2.resize(rgb, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA))
     truth = {
         "person": person,
         "score": round(best.score, 3),
-        "box": (scale * (box - [left, top, left, top])).round(2).tolist(),
-        "landmarks": {"5": points.round(2).tolist()},
+        "width": rgb.shape[1],
+        "box": (scale * box).round(2).tolist(),
+        "landmarks": {"5": (scale * points).round(2).tolist()},
     }
-    Image.fromarray(piece).save(out / "images" / f"{name}.jpg", quality=93)
+    Image.fromarray(rgb).save(out / "images" / f"{name}.jpg", quality=93)
     storage.replace(out / "truths" / f"{name}.json", json.dumps(truth).encode())
     return True
+
+
+# Evaluation
+
+
+def score_scenes(finder: RetinaFace, count: int) -> dict[str, Any]:
+    """Return average precision on rendered scenes of unseen seeds, searched as photos are."""
+    truths, answers = [], []
+    for seed in range(VAL_SEEDS, VAL_SEEDS + count):
+        scene = read_scene(seed)
+        size = np.sqrt((scene.boxes[:, 2:] - scene.boxes[:, :2]).prod(1))
+        large = size >= SMALLEST
+        truths.append(scene.boxes[large].clip(0, [*scene.image.shape[1::-1]] * 2))
+        found = detect(scene.image, finder, 0.02)
+        answers.append(
+            Boxes(
+                np.array([f.box for f in found], np.float32).reshape(-1, 4),
+                np.array([f.score for f in found], np.float32),
+            )
+        )
+    return {
+        "scenes": count,
+        "faces": sum(map(len, truths)),
+        **average_precision(truths, answers),
+    }
+
+
+Truth = Callable[[Path, int], NDArray[np.float64] | None]
+"""Photo and its width → the box of its face in pixels, or None where no face was sure."""
+
+
+def score_photos(finder: RetinaFace, photos: list[Path], truth: Truth) -> dict[str, Any]:
+    """Count over portraits of one person: exactly one box, and the right one; others."""
+    one = found = extra = 0
+    for photo in photos:
+        rgb = read_rgb(photo)
+        faces = detect(rgb, finder)
+        box = truth(photo, rgb.shape[1])
+        hit = any(box is None or _iou(face.box, box) >= 0.5 for face in faces)
+        found += hit
+        one += hit and len(faces) == 1
+        extra += len(faces) - hit
+    count = len(photos)
+    return {"photos": count, "one": one / count, "found": found / count, "extra": extra / count}
+
+
+def _iou(a: NDArray[Any], b: NDArray[Any]) -> float:
+    """Return the overlap of two boxes."""
+    return float(iou(torch.from_numpy(a)[None].double(), torch.from_numpy(b)[None].double()))
+
+
+def evaluate_all(
+    finder: RetinaFace, data: Path, portraits: Path, unseen: int
+) -> dict[str, dict[str, Any]]:
+    """Measure on unseen scenes, and on the photos: all of them, and people never trained on."""
+    scores = {"scenes": score_scenes(finder, unseen)}
+
+    def truth(photo: Path, width: int) -> NDArray[np.float64] | None:
+        path = portraits / "truths" / f"{name_of(photo, data)}.json"
+        if not path.exists():
+            return None
+        facts = json.loads(path.read_text())
+        return np.array(facts["box"]) * (width / facts["width"])
+
+    photos = list(photos_of(data))
+    for source in _SOURCES:
+        some = [photo for photo in photos if (data / source) in photo.parents]
+        if some:
+            scores[source] = score_photos(finder, some, truth)
+    held_out = [photo for photo in photos if split_of(person_of(photo, data)) == "val"]
+    if held_out:
+        scores["people held out"] = score_photos(finder, held_out, truth)
+    return scores
+
+
+def sheet(finder: RetinaFace, data: Path) -> NDArray[np.uint8]:
+    """Return a sheet of photos and scenes with what was found in them."""
+    import skimage.data
+
+    astronaut = skimage.data.astronaut()  # type: ignore[no-untyped-call]  # has no types
+    photos = list(photos_of(data))
+    pictures = [astronaut, *map(read_rgb, photos[:: len(photos) // 15 + 1])]
+    pictures += [read_scene(VAL_SEEDS + number).image for number in range(8)]
+    tiles = []
+    for rgb in pictures:
+        seen = see_faces(rgb, "", finder).overlay()
+        scale = 320 / max(seen.shape)
+        seen = np.asarray(cv2.resize(seen, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA))
+        tile = np.zeros((320, 320, 3), np.uint8)
+        tile[: seen.shape[0], : seen.shape[1]] = seen
+        tiles.append(tile)
+    tiles += [np.zeros((320, 320, 3), np.uint8)] * (-len(tiles) % 6)
+    return np.vstack([np.hstack(tiles[i : i + 6]) for i in range(0, len(tiles), 6)])
+
+
+# The card
+
+
+def table(scores: dict[str, dict[str, Any]]) -> str:
+    """Return the scores as Markdown."""
+    scenes = scores["scenes"]
+    lines = [
+        "| rendered scenes | faces | AP | AP at IoU 0.5 | AP at 0.75 |",
+        "|---|---|---|---|---|",
+        f"| {scenes['scenes']} unseen | {scenes['faces']} | {scenes['ap']:.3f} "
+        f"| {scenes['ap50']:.3f} | {scenes['ap75']:.3f} |",
+        "",
+        "| portraits | photos | exactly one box, the right one | right box found "
+        "| other boxes per photo |",
+        "|---|---|---|---|---|",
+    ]
+    for name, score in scores.items():
+        if name != "scenes":
+            lines.append(
+                f"| {name} | {score['photos']} | {score['one']:.1%} | {score['found']:.1%} "
+                f"| {score['extra']:.3f} |"
+            )
+    return "\n".join(lines)
+
+
+def card(scores: dict[str, dict[str, Any]], facts: dict[str, Any]) -> str:
+    """Return the card of the trained finder."""
+    text = (Path(__file__).parent / "face_finder_card.md").read_text()
+    for name, value in {**facts, "scores": table(scores)}.items():
+        text = text.replace("{" + name + "}", str(value))
+    return text
 
 
 @click.group()
@@ -221,8 +365,46 @@ def train(
     out.mkdir(parents=True, exist_ok=True)
     portraits = out / "portraits"
     count = locate_all(load_parser(), data, portraits, plan.photos)
-    spec = f"{rendered},2*{portraits}" if count > 1 else rendered
-    train_finder(spec, plan, out, seed)
+    photos = f",2*{portraits}" if count > 1 else ""
+    first = replace(plan.config, steps=plan.steps[0])
+    finder = train_stage("crowds", rendered + photos, first, plan, out, None, seed)
+    second = replace(plan.config, steps=plan.steps[1], lr=plan.config.lr / 2)
+    scenes = f",5*scenes:count={plan.scenes}"
+    finder = train_stage("scenes", rendered + photos + scenes, second, plan, out, finder, seed + 1)
+
+    scores = evaluate_all(finder, data, portraits, plan.unseen)
+    (out / "scores.json").write_text(json.dumps(scores, indent=2) + "\n")
+    Image.fromarray(sheet(finder, data)).save(out / "sheet.png")
+    stages = [json.loads((out / s / "done").read_text()) for s in ("crowds", "scenes")]
+    facts = {
+        "seed": seed,
+        "steps": " + ".join(map(str, plan.steps)),
+        "rendered": plan.rendered,
+        "scenes": plan.scenes,
+        "photos": count,
+        "minutes": round(sum(stage["seconds"] for stage in stages) / 60),
+        "hardware": f"{platform.machine()} CPU, {torch.get_num_threads()} thread(s)",
+        "parameters": f"{sum(p.numel() for p in finder.networks.parameters()):,}",
+    }
+    models.save(finder, weights or out / "model", card(scores, facts), half=True)
+    click.echo(table(scores))
+
+
+@cli.command()
+@click.argument("model", type=click.Path(path_type=Path))
+@click.option("--data", type=click.Path(path_type=Path), envvar="PENTIMENTO_DATA", required=True)
+@click.option(
+    "--portraits", type=click.Path(path_type=Path), required=True,
+    help="The folder of that name that `train` has left in its --out.",
+)  # fmt: skip
+@click.option("--unseen", default=50, show_default=True, help="Rendered scenes.")
+@click.option("--json", "path", type=click.Path(path_type=Path), help="Also write them here.")
+def evaluate(model: Path, data: Path, portraits: Path, unseen: int, path: Path | None) -> None:
+    """Print the scores of MODEL on scenes it has not seen, and on every portrait at hand."""
+    scores = evaluate_all(models.load(model), data, portraits, unseen)
+    click.echo(table(scores))
+    if path is not None:
+        path.write_text(json.dumps(scores, indent=2) + "\n")
 
 
 if __name__ == "__main__":

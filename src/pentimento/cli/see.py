@@ -74,7 +74,8 @@ def command(
                 click.echo(f"pentimento: {error}", err=True)
 
     faces = _write(out, each())
-    click.echo(f"{faces} faces in {len(pictures) - len(failed)} of {len(pictures)} pictures")
+    read = f"{len(pictures) - len(failed)} of {len(pictures)} pictures"
+    click.echo(f"{faces} face{'s' if faces != 1 else ''} in {read}")
     if failed:
         sys.exit(1)
 

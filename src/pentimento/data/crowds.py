@@ -12,6 +12,7 @@ A data specification is one or more sources joined by `,`, each with an optional
 | source | what it reads |
 |---|---|
 | a folder with `images/`, `truths/` | as `pentimento world portraits` writes: box and points |
+| `scenes`, `scenes:count=300` | rendered scenes, drawn on demand and kept in the cache |
 | any source of `data/faces.py` | labelled faces; box and points are taken from the labels |
 
 `truths/NAME.json` holds `box` [left, top, right, bottom], `landmarks` {"5": [[x, y, ...], ...]},
@@ -22,6 +23,7 @@ Alphabet: S side; N faces; V vertices.
 
 import json
 import re
+import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial
@@ -32,7 +34,15 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from pentimento.data.faces import files_by_stem, open_faces, read_rgb, split_of
+from pentimento.data.faces import (
+    VALIDATION_SHARE,
+    cache_folder,
+    files_by_stem,
+    open_faces,
+    read_rgb,
+    split_of,
+    world_version,
+)
 from pentimento.errors import DataError
 from pentimento.ops.face_points import face_box, five_points
 from pentimento.world.backdrop import backdrop
@@ -92,7 +102,7 @@ class Portrait:
         return Portrait(np.ascontiguousarray(self.image[:, ::-1]), box, points, unknown)
 
 
-Read = Callable[[], Portrait]
+Read = Callable[[], "Portrait | Crowd"]
 
 
 class Crowds:
@@ -111,9 +121,12 @@ class Crowds:
 
     def sample(self, index: int, rng: Rng) -> Crowd:
         """Compose a picture around portrait `index`."""
-        others = rng.integers(0, len(self._draws), 2)
-        cast = [self._draws[number]() for number in (index, *others)]
-        return compose(cast, self.size, rng)
+        first = self._draws[index]()
+        if isinstance(first, Crowd):
+            return window(first, self.size, rng)
+        others = (self._draws[number]() for number in rng.integers(0, len(self._draws), 4))
+        cast = [first, *(other for other in others if isinstance(other, Portrait))]
+        return compose(cast[:3], self.size, rng)
 
 
 def open_crowds(spec: str, split: Literal["train", "val"], size: int, vertices: int = 0) -> Crowds:
@@ -135,7 +148,9 @@ def open_crowds(spec: str, split: Literal["train", "val"], size: int, vertices: 
         assert weighed is not None  # the pattern matches any non-empty text
         weights.append(float(weighed[1] or 1) if split == "train" else 1.0)
         folder = Path(weighed[2]).expanduser()
-        if (folder / "truths").is_dir():
+        if weighed[2].partition(":")[0] == "scenes":
+            sources.append(_scenes(weighed[2], split, vertices))
+        elif (folder / "truths").is_dir():
             sources.append(_truths(folder, split, vertices))
         else:
             faces = open_faces(weighed[2], split, _LABELLED)
@@ -182,6 +197,75 @@ def _read(image: Path, truth: Path, vertices: int) -> Portrait:
     return Portrait(read_rgb(image), np.array(facts["box"], np.float64), points, surface)
 
 
+# Scenes
+
+_SCENE: Final = (384, 512)
+VAL_SEEDS: Final = 2_000_000_000  # rendered validation scenes start at this seed
+
+
+def _scenes(source: str, split: str, vertices: int) -> list[Read]:
+    match = re.fullmatch(r"scenes(?::count=(\d+))?", source)
+    if match is None or match[1] == "0":
+        raise DataError(f"{source}: expected `scenes` or `scenes:count=300`")
+    count = int(match[1] or 300)
+    first = 0
+    if split == "val":
+        first, count = VAL_SEEDS, max(1, round(VALIDATION_SHARE * count))
+    return [partial(read_scene, seed, vertices) for seed in range(first, first + count)]
+
+
+@lru_cache(maxsize=1000)  # some 600 MB
+def read_scene(seed: int, vertices: int = 0) -> Crowd:
+    """Return a rendered scene with the faces that are half seen, or draw it and keep it."""
+    path = cache_folder() / "scenes" / world_version() / f"{seed}.npz"
+    if not path.exists():
+        from pentimento.world.scenes import scene
+
+        drawn = scene(seed, _SCENE)
+        faces = [each.face for each in drawn.segments if each.face]
+        seen = [face for face in faces if face.visible >= _SEEN]
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
+            np.savez_compressed(
+                file,
+                image=drawn.picture,
+                boxes=np.array([face.box for face in seen], np.float32).reshape(-1, 4),
+                points=np.array([face.landmarks[5].xy for face in seen]).reshape(-1, POINTS, 2),
+            )
+        Path(file.name).replace(path)
+    with np.load(path, allow_pickle=False) as kept:
+        unknown = np.full((len(kept["boxes"]), vertices, 3), np.nan, np.float32)
+        return Crowd(kept["image"], kept["boxes"], kept["points"].astype(np.float32), unknown)
+
+
+def window(crowd: Crowd, size: int, rng: Rng) -> Crowd:
+    """Return a part of a picture at a random scale, photographed anew."""
+    height, width = crowd.image.shape[:2]
+    scale = max(size / height, size / width) * float(np.exp(rng.uniform(0, 0.9)))
+    middle = rng.uniform(size / 2, np.array([width, height]) * scale - size / 2 + 1e-6)
+    shift = size / 2 - middle
+    matrix = np.array([[scale, 0, shift[0]], [0, scale, shift[1]]])
+    image, small = crowd.image, np.ones(2)
+    if scale < 1:
+        shape = (round(scale * width), round(scale * height))
+        image = np.asarray(cv2.resize(image, shape, interpolation=cv2.INTER_AREA))
+        small = np.array([shape[0] / width, shape[1] / height])
+    inner = matrix @ np.diag([1 / small[0], 1 / small[1], 1.0])
+    inner[:, 2] += inner[:, :2].sum(1) / 2 - 0.5
+    image = cv2.warpAffine(image, inner, (size, size), borderMode=cv2.BORDER_REPLICATE)
+    boxes = scale * crowd.boxes + np.tile(shift, 2)
+    clipped = boxes.clip(0, size)
+    extent = (boxes[:, 2:] - boxes[:, :2]).prod(1)
+    kept = (clipped[:, 2:] - clipped[:, :2]).prod(1) > _SEEN * extent
+    kept &= np.sqrt(extent) > 0.8 * SMALLEST
+    return Crowd(
+        photographed(np.asarray(image, np.uint8), rng),
+        clipped[kept].astype(np.float32),
+        (scale * crowd.points + shift)[kept].astype(np.float32),
+        crowd.vertices[kept],
+    )
+
+
 # Composition
 
 
@@ -195,11 +279,11 @@ def compose(cast: Sequence[Portrait], size: int, rng: Rng) -> Crowd:
     """
     scene = _Scene(_ground(cast, size, rng), len(cast[0].vertices))
     with_faces = [portrait for portrait in cast if portrait.box is not None]
-    if rng.random() < 0.5:
+    if rng.random() < 0.4:
         scene.lay(_varied(cast[0], rng), rng, large=True)
     for _ in range(int(rng.integers(0, 3))):
         scene.lay(_scrap(cast[int(rng.integers(len(cast)))], rng), rng)
-    if with_faces and rng.random() < 0.92:
+    if with_faces and rng.random() < 0.85:
         for _ in range(int(rng.integers(1, 6))):
             one = with_faces[int(rng.integers(len(with_faces)))]
             scene.lay(_varied(_cropped(one, rng), rng), rng)
@@ -351,7 +435,12 @@ def _ellipse(
 
 
 def _ground(cast: Sequence[Portrait], size: int, rng: Rng) -> Pixels:
-    if rng.random() < 0.3:
+    chance = rng.random()
+    if chance < 0.35:
+        ground = _away(cast[int(rng.integers(len(cast)))], size, rng)
+        if ground is not None:
+            return ground
+    if chance < 0.5:
         scrap = _scrap(cast[int(rng.integers(len(cast)))], rng).image
         return np.array(cv2.resize(scrap, (size, size), interpolation=cv2.INTER_LINEAR), np.uint8)
     light, _ = backdrop(rng, size)
@@ -360,6 +449,25 @@ def _ground(cast: Sequence[Portrait], size: int, rng: Rng) -> Pixels:
         noise = rng.normal(0, rng.uniform(5, 40), (*rng.integers(4, 80, 2), 3))
         image = image + cv2.resize(noise, (size, size), interpolation=cv2.INTER_LINEAR)
     return np.asarray(np.rint(image.clip(0, 255)), np.uint8)
+
+
+def _away(portrait: Portrait, size: int, rng: Rng) -> Pixels | None:
+    """Return a part of a portrait as it is, beside the face, or None where there is no room."""
+    height, width = portrait.image.shape[:2]
+    for _ in range(6):
+        side = int(min(size, height, width) * rng.uniform(0.5, 1))
+        left, top = rng.integers(0, width - side + 1), rng.integers(0, height - side + 1)
+        if portrait.box is not None:
+            low = np.maximum(portrait.box[:2], (left, top))
+            high = np.minimum(portrait.box[2:], (left + side, top + side))
+            face = (portrait.box[2:] - portrait.box[:2]).prod()
+            if (high - low).clip(min=0).prod() > 0.12 * face:
+                continue
+        part = portrait.image[top : top + side, left : left + side]
+        rim = (0, size - side, 0, size - side)
+        whole = cv2.copyMakeBorder(np.ascontiguousarray(part), *rim, cv2.BORDER_REFLECT)
+        return _toned(np.asarray(whole, np.uint8), rng, 0.2)
+    return None
 
 
 def _varied(portrait: Portrait, rng: Rng) -> Portrait:

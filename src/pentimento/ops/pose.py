@@ -37,6 +37,8 @@ def head_pose(points: NDArray[Any], model: NDArray[Any]) -> Pose:
             right, y up, z towards the reader.
     """
     flat = np.ascontiguousarray(points, np.float64)
+    if np.ptp(flat, axis=0).max() < 1e-3:  # all on one spot: no pose can be told
+        return Pose(0.0, 0.0, 0.0)
     solid = np.ascontiguousarray(model @ _DOWN_AND_AWAY, np.float64)
     middle = flat.mean(0)
     focal = _DISTANCE * max(1.0, float(np.ptp(flat, axis=0).max()))

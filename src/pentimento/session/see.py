@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
@@ -118,13 +119,14 @@ def coco(photos: Iterable[Seen]) -> dict[str, Any]:
     """Return photos, taken one by one, and faces in the conventions of COCO, as JSON types.
 
     `bbox` is left, top, width, height; `keypoints` are triples x, y, v (2 = seen). As in
-    COCO-WholeBody, the 68 landmarks are `face_kpts`, there where `face_valid`; `pose` is in degrees.
+    COCO-WholeBody, the 68 landmarks are `face_kpts`, there if `face_valid`; `pose` is in degrees.
     """
     images: list[dict[str, Any]] = []
     annotations: list[dict[str, Any]] = []
     for number, photo in enumerate(photos, 1):
         height, width = photo.rgb.shape[:2]
-        images.append({"id": number, "file_name": photo.name, "width": width, "height": height})
+        name = Path(photo.name).name
+        images.append({"id": number, "file_name": name, "width": width, "height": height})
         for face in photo.faces:
             annotations.append(
                 {"id": len(annotations) + 1, "image_id": number, **_annotation(face)}

@@ -90,7 +90,7 @@ class Config:
     overlap: float = 0.35
     forced: float = 0.2
     negatives: int = 7
-    least_negatives: int = 16
+    least_negatives: int = 48
     box_weight: float = 2.0
     vertex_weight: float = 1.0
     batch_size: int = 16
