@@ -65,7 +65,7 @@ def test_recipe_goes_from_data_to_card_and_continues(recipe: ModuleType, tmp_pat
     assert (out / "run" / "model.safetensors").read_bytes() == trained
     scores = json.loads((out / "scores.json").read_text())
     assert scores["apart"]["faker_portraits"]["faces"] == 1
-    assert scores["jitter"]["smoothed_trembling"] < scores["jitter"]["plain_trembling"]
+    assert scores["jitter"]["smoothed_resting"] < scores["jitter"]["plain_resting"]
     card = (weights / "card.md").read_text()
     assert "unseen rendered portraits" in card
     assert "{" not in card
