@@ -56,8 +56,9 @@ lint: setup
 type: setup
 	$(BIN)/mypy
 
-docs: setup ## write the command reference
+docs: setup chromium ## write the command reference, take the studio's screenshots
 	$(BIN)/python docs/cli.py
+	$(BIN)/python docs/studio.py
 
 bench: setup ## speed figures, several minutes
 	for b in benchmarks/*.py; do $(BIN)/python $$b || exit 1; done

@@ -99,7 +99,7 @@ def sheet(painted: Tensor, rows: int) -> Tensor:
 
 @click.command()
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="Folder of the runs.")
-@click.option("--steps", default=6_000, show_default=True)
+@click.option("--steps", default=1_200, show_default=True)
 @click.option("--sheet", "picture", type=click.Path(path_type=Path), help="Picture to write.")
 def main(out: Path, steps: int, picture: Path | None) -> None:
     """Train both, judge both, print a table."""

@@ -142,14 +142,14 @@ def untrained(widths: list[int], seed: int) -> FeatureNet:
     for conv in network.modules():
         if isinstance(conv, nn.Conv2d):
             nn.init.kaiming_normal_(conv.weight)
-            nn.init.zeros_(conv.bias)  # type: ignore[arg-type]  # there is one
+            nn.init.zeros_(conv.bias)
     return network.eval()
 
 
 @click.command()
 @click.option("--data", required=True, type=click.Path(path_type=Path))
 @click.option("--model", type=click.Path(path_type=Path), help="[default: the bundled one]")
-@click.option("--rendered", default=20, show_default=True, help="Rendered portraits.")
+@click.option("--rendered", default=8, show_default=True, help="Rendered portraits.")
 def main(data: Path, model: Path | None, rendered: int) -> None:
     """Print a table of shares of right choices."""
     network, _ = load_features(model / "model.safetensors" if model else BUNDLED)

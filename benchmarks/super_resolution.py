@@ -10,7 +10,7 @@ distance (bundled features), which counts what a person sees rather than each pi
 """
 
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import click
 import numpy as np
@@ -67,8 +67,8 @@ def enlarged(small: Tensor, scale: int) -> Tensor:
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="Folder of the runs.")
 @click.option("--show", help="Data of the picture, where it may not come from --data.")
 @click.option("--picture", type=click.Path(path_type=Path), help="Picture to write.")
-@click.option("--steps", default=600, show_default=True)
-@click.option("--limit", default=60, show_default=True, help="Pictures that are measured.")
+@click.option("--steps", default=160, show_default=True)
+@click.option("--limit", default=24, show_default=True, help="Pictures that are measured.")
 def main(
     spec: str, out: Path, show: str | None, picture: Path | None, steps: int, limit: int
 ) -> None:

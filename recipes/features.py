@@ -80,6 +80,13 @@ def even_out(system: Features, spec: str, count: int = 256) -> None:
     )
 
 
+def last_metrics(run: Path) -> dict[str, float]:
+    """Return what the run's last validation measured."""
+    lines = map(json.loads, (run / "metrics.jsonl").read_text().splitlines())
+    found = [line for line in lines if line.get("kind") == "validate"]
+    return {name: float(found[-1][name]) for name in ("parts", "undone")}
+
+
 @click.command()
 @click.option("--data", required=True, type=click.Path(path_type=Path), help="Folder of photos.")
 @click.option("--portraits", required=True, help="Folders of rendered portraits.")
@@ -109,6 +116,7 @@ def main(data: Path, portraits: str, out: Path, weights: Path | None, smoke: boo
         minutes=f"{minutes:.0f}",
         hardware=f"{platform.machine()}, {torch.get_num_threads()} thread",
         scores=told.strip(),
+        **last_metrics(out / "train"),
     )
     models.save(system, weights, card, half=True, networks=["features"])
     click.echo(json.dumps({"minutes": minutes, "weights": str(weights)}))

@@ -46,7 +46,7 @@ from pentimento.session.models import load_parser
 from pentimento.systems.perceive.landmarks import Config, Landmarks, compact, open_data, tiny
 
 ABOUT: Final = "landmarks, weights/landmarks: about fifteen minutes of one core, data included"
-_FRAMES: Final = 40  # of a jitter sequence, at 30 a second
+_FRAMES: Final = 90  # of a jitter sequence, at 30 a second; the face rests for the first third
 Points = NDArray[Any]
 
 
@@ -287,13 +287,14 @@ def consistency(model: Landmarks, photos: list[Path]) -> dict[str, Any]:
 
 
 def jitter(model: Landmarks, spec: str, sequences: int) -> dict[str, float]:
-    """Return trembling in pixels of moving rendered portraits, plain and after One-Euro.
+    """Return trembling in pixels of rendered portraits, plain and after One-Euro.
 
-    A portrait drifts, turns and nears in 40 frames of 192² at 30 a second, each with noise of its
-    own and a box that is off by a few percent. Trembling is the mean change of a point's error from
-    frame to frame; errors are mean distances; both in pixels of the frame.
+    A portrait rests, then drifts, turns and nears, in 90 frames of 192² at 30 a second, each with
+    noise of its own and a box that is off by a few percent. Trembling is the mean change of a
+    point's error from frame to frame; errors are mean distances; both in pixels of the frame.
     """
     data = open_landmarks(spec, "val", 256, 68)
+    rest = _FRAMES // 3
     totals: dict[str, list[float]] = defaultdict(list)
     for index in range(min(sequences, len(data))):
         rng = np.random.default_rng([2, index])
@@ -301,10 +302,11 @@ def jitter(model: Landmarks, spec: str, sequences: int) -> dict[str, float]:
         # A face keeps its material and light; only the sensor's noise is new in every frame.
         look = photograph(FaceSample(sample.image, np.zeros((256, 256), np.uint8), ""), rng).image
         drift, turn, near = rng.normal(0, 12, 2), rng.normal(0, 10), rng.normal(0, 0.06)
-        smooth = OneEuro(minimum=0.8, slope=0.05)
+        smooth = OneEuro(minimum=1.0, slope=0.2)
         errors: dict[str, list[Points]] = {"plain": [], "smoothed": []}
         for frame in range(_FRAMES):
-            phase = np.sin(2 * np.pi * frame / _FRAMES)
+            done = max(0.0, (frame - rest) / (_FRAMES - rest))
+            phase = np.sin(2 * np.pi * done) * np.sin(np.pi * done)
             matrix = cv2.getRotationMatrix2D((128, 128), turn * phase, 0.62 * np.exp(near * phase))
             matrix[:, 2] += drift * phase - 32
             image = cv2.warpAffine(look, matrix, (192, 192), borderMode=cv2.BORDER_REFLECT)
@@ -314,10 +316,11 @@ def jitter(model: Landmarks, spec: str, sequences: int) -> dict[str, float]:
             errors["plain"].append(found - truth)
             errors["smoothed"].append(smooth(found, frame / 30) - truth)
         for name, listed in errors.items():
-            each = np.stack(listed[5:])
-            totals[f"{name}_error"].append(float(np.linalg.norm(each, axis=2).mean()))
+            each = np.stack(listed)
             change = np.linalg.norm(np.diff(each, axis=0), axis=2)
-            totals[f"{name}_trembling"].append(float(change.mean()))
+            totals[f"{name}_resting"].append(float(change[rest // 4 : rest - 1].mean()))
+            totals[f"{name}_moving"].append(float(change[rest:].mean()))
+            totals[f"{name}_error"].append(float(np.linalg.norm(each[rest:], axis=2).mean()))
     return {name: float(np.mean(values)) for name, values in totals.items()}
 
 
@@ -411,9 +414,11 @@ def table(scores: dict[str, Any]) -> str:
     for name, found in scores["apart"].items():
         apart = "–" if found["apart"] is None else f"{found['apart']:.2%}"
         lines.append(f"| {name} | {found['faces']} | {apart} |")
-    lines += ["", "| moving portrait, pixels of 192 | error | trembling |", "|---|---|---|"]
+    lines += ["", "| pixels of 192 | trembling at rest | moving | error, moving |"]
+    lines += ["|---|---|---|---|"]
     for name in ("plain", "smoothed"):
-        values = (f"{scores['jitter'][f'{name}_{what}']:.2f}" for what in ("error", "trembling"))
+        kinds = ("resting", "moving", "error")
+        values = (f"{scores['jitter'][f'{name}_{what}']:.2f}" for what in kinds)
         lines.append(f"| {name} | " + " | ".join(values) + " |")
     return "\n".join(lines)
 

@@ -384,6 +384,8 @@ def train(
     facts = {
         "seed": seed,
         "steps": " + ".join(map(str, plan.steps)),
+        "sizes": ", ".join(map(str, plan.sizes)),
+        "batch": plan.config.batch_size,
         "pseudo": len(found),
         "world": plan.world,
         "minutes": round(sum(stage["seconds"] for stage in stages) / 60),

@@ -266,7 +266,8 @@ def strip(name: str, system: Any, data: Any, rows: int = 4) -> Image8:
         lines.append(
             np.hstack([_PALETTE[x] if x.ndim == 2 else with_channels(x, 3) for x in columns])
         )
-    half = len(lines) // 2
+    half = (len(lines) + 1) // 2
+    lines += [np.zeros_like(lines[0])] * (2 * half - len(lines))
     return np.vstack([np.hstack(pair) for pair in zip(lines[:half], lines[half:], strict=True)])
 
 

@@ -18,6 +18,8 @@ from pentimento.session.translation import Translator
 from pentimento.structures import Picture
 from pentimento.systems.generate.cyclegan import CycleGAN, tiny
 from pentimento.systems.generate.pix2pix import Config, Pix2Pix
+from pentimento.systems.generate.super_resolution import SuperResolution
+from pentimento.systems.generate.super_resolution import tiny as enlarging
 
 
 def call(command: object, *words: object) -> Result:
@@ -49,6 +51,20 @@ def test_a_picture_keeps_its_size_and_depth(model: Path, tmp_path: Path) -> None
         assert painted.pixels.shape == (*shape[:2], 3)
         assert painted.pixels.dtype == dtype
         assert painted.pixels.std() > 0
+
+
+def test_a_model_that_enlarges_enlarges_transparency_with_the_picture(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    models.save(SuperResolution(enlarging()), tmp_path / "model", "# A toy")
+    source, out = paint(tmp_path / "in.png", (20, 31, 4)), tmp_path / "out.png"
+    done = call(translate, source, "-o", out, "--model", tmp_path / "model")
+    assert done.exit_code == 0, done.output
+    painted, before = open_picture(out), open_picture(source)
+    assert painted.pixels.shape == (40, 62, 3)
+    assert painted.alpha is not None
+    assert before.alpha is not None
+    assert painted.alpha.shape == (40, 62)
+    assert painted.alpha[::2, ::2].mean() == pytest.approx(before.alpha.mean(), rel=0.05)
 
 
 def test_little_memory_paints_the_same(model: Path, tmp_path: Path) -> None:

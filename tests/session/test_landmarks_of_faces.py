@@ -2,11 +2,13 @@
 
 import numpy as np
 import pytest
+import skimage.data
 
 from pentimento.errors import FaceError
 from pentimento.ops.align import crop_to_picture
 from pentimento.session.faces import face_from_points
 from pentimento.session.landmarks import landmarks, landmarks_in_box
+from pentimento.session.models import load_landmarks
 
 FACE = np.random.default_rng(3).random((68, 2)) * [60, 80] + [70, 40]
 FACE[36:42], FACE[42:48] = [85, 70], [118, 82]  # rolled clockwise by 20 degrees
@@ -68,6 +70,20 @@ def test_empty_boxes_and_no_looks_are_refused() -> None:
         landmarks_in_box(chart(), (10, 10, 10, 50), Seer())
     with pytest.raises(ValueError, match="once at least"):
         landmarks_in_box(chart(), (10, 10, 60, 80), Seer(), rounds=0)
+
+
+def test_the_bundled_model_finds_the_eyes_and_the_mouth_of_a_photo() -> None:
+    photo = skimage.data.astronaut()  # type: ignore[no-untyped-call]  # has no types
+    model = load_landmarks()
+    face = face_from_points([(204, 108), (246, 109), (224, 145)])
+    found = landmarks(photo, face, model).xy
+    expected = {slice(36, 42): (204, 103), slice(42, 48): (247, 105), slice(48, 60): (224, 141)}
+    for points, place in expected.items():
+        assert np.abs(found[points].mean(0) - place).max() < 5
+    boxed = landmarks_in_box(photo, (178, 65, 272, 190), model).xy
+    assert np.abs(boxed - found).max() < 3
+    small = landmarks_in_box(photo[::2, ::2], (89, 32, 136, 95), model).xy
+    assert np.abs(2 * small - found).mean() < 3
 
 
 def test_the_frame_of_a_face_is_upright_when_the_face_is() -> None:

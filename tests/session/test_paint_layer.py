@@ -134,3 +134,21 @@ def test_a_forgotten_picture_is_seen_anew(editor: Editor):
     editor.assets.pictures["photo"] = picture
     editor.preview(document(Mirror("right_eye")))
     assert editor.parser.calls > calls  # type: ignore[attr-defined]
+
+
+def test_after_a_stroke_only_what_lies_near_it_is_painted_anew(editor: Editor):
+    side = working_side(editor.view("photo", WHERE))
+    first, second = (layer(editor).values.copy() for _ in range(2))
+    second[int(0.3 * side) : int(0.36 * side), int(0.3 * side) : int(0.36 * side)] = V["hair"]
+    editor.assets.masks.update(one=LabelMap(first), two=LabelMap(second))
+    before = editor.preview(document(Paint("one")))
+    after = editor.preview(document(Paint("two")))
+    whole = Editor(editor.parser, editor.portrait)
+    whole.assets = editor.assets
+    fresh = whole.preview(document(Paint("two")))
+    assert (after.labels == fresh.labels).all()
+    assert (after.weight == fresh.weight).all()
+    assert np.abs(after.image.astype(int) - fresh.image).mean() < 1
+    rows = slice(int(0.66 * len(after.image)), None)  # the first stroke's own place
+    np.testing.assert_array_equal(after.image[rows], before.image[rows])
+    assert (after.image != before.image).any()

@@ -227,6 +227,16 @@ def test_a_step_on_a_state_that_another_tab_has_left_is_refused(studio: Studio, 
     assert studio.ask("POST", f"{opened}/steps", body).status == 409
 
 
+def test_a_command_that_cannot_be_done_does_not_become_a_step(studio: Studio, opened: str):
+    added = studio.ask("POST", f"{opened}/pictures?sample=blonde.jpg").json
+    command = {"verb": "swap", "region": "glasses", "other": added["added"]}
+    body = {"label": "Take", "base": added["position"], "draft": {"commands": [command]}}
+    answer = studio.ask("POST", f"{opened}/steps", body)
+    assert answer.status == 422
+    assert answer.json["message"].startswith("blonde.jpg: its face shows no glasses")
+    assert studio.ask("GET", opened).json["steps"] == added["steps"]
+
+
 def test_a_place_is_left_behind_when_the_photo_is_taken_in(studio: Studio, opened: str):
     exif = Image.Exif()
     exif[0x8825] = {1: "N", 2: (51.0, 30.0, 0.0)}

@@ -49,7 +49,7 @@ def test_export_writes_what_portrait_returns(tmp_path: Path) -> None:
 def test_export_resumes_to_the_same_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     list(export_portraits(tmp_path / "whole", 3, SMALL))
     broken = tmp_path / "broken"
-    real = export._write
+    real = export.write
 
     def fail(path: Path, data: bytes) -> None:
         if path.name == "000001.npz":
@@ -57,7 +57,7 @@ def test_export_resumes_to_the_same_bytes(tmp_path: Path, monkeypatch: pytest.Mo
         real(path, data)
 
     with monkeypatch.context() as patch:
-        patch.setattr(export, "_write", fail)
+        patch.setattr(export, "write", fail)
         with pytest.raises(DataError, match="portrait 1 could not be written"):
             list(export_portraits(broken, 3, SMALL))
     assert not (broken / "truths/000001.json").exists()

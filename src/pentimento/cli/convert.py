@@ -81,7 +81,8 @@ def _from_official(source: Path, out: Path, epoch: str, values: tuple[str, ...])
         raise CheckpointError(f"{out} already holds a model; choose another folder")
     system, notes = load_official(source, epoch)
     if values:
-        networks, system = system.networks, type(system)(with_values(system.config, [*values]))
+        kind: Any = type(system)
+        networks, system = system.networks, kind(with_values(system.config, [*values]))
         for name in [name for name in system.networks if name not in networks]:
             del system.networks[name]
         models.restore(system.networks, models.weights(networks), str(source))

@@ -10,10 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-MEAN: Final = (0.40789655, 0.44719303, 0.47026116)
+MEAN: Final = (0.4078965485095978, 0.4471930265426636, 0.4702611565589905)
 """Of blue, green and red, 0..1, in which the authors' networks were trained."""
 
-DEVIATION: Final = (0.2886383, 0.27408165, 0.27809834)
+DEVIATION: Final = (0.28863829374313354, 0.27408164739608765, 0.27809834480285645)
 
 
 def similarity(

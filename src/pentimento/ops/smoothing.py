@@ -19,7 +19,7 @@ class OneEuro:
         speed_cutoff: cut-off of the speed's own filter in Hz.
     """
 
-    def __init__(self, minimum: float = 1.0, slope: float = 0.05, speed_cutoff: float = 1.0):
+    def __init__(self, minimum: float = 1.0, slope: float = 0.2, speed_cutoff: float = 1.0):
         if minimum <= 0 or slope < 0 or speed_cutoff <= 0:
             raise ValueError("cut-offs must be positive and the slope not negative")
         self.minimum, self.slope, self.speed_cutoff = minimum, slope, speed_cutoff

@@ -37,6 +37,7 @@ from pentimento.session.document import (
 from pentimento.session.faces import LARGEST, Face, Parser, Where, find_faces
 from pentimento.session.repaint import Portrait, Repainter
 from pentimento.session.scene import BAND, HALO, Donor, Scene, SceneBuilder, fitted
+from pentimento.session.sketch import Sketch
 from pentimento.session.view import View, place, see
 from pentimento.structures import LabelMap, Picture
 
@@ -168,6 +169,7 @@ class Editor:
         self.assets = Assets()
         self._views: dict[tuple[str, Where], View] = {}
         self._faces: dict[str, list[Face]] = {}
+        self._sketch = Sketch()
         self._repainter = Repainter(portrait) if portrait is not None else None
 
     def faces(self, name: str) -> list[Face]:
@@ -274,7 +276,7 @@ class Editor:
         Args:
             document: the edit.
             side: of the frame to answer in; by default the size of the generator's own picture,
-                which is the fastest that shows everything.
+                and then only what lies near the last change is painted anew (`session.sketch`).
             note: called with the name of each stage as it starts.
 
         Raises:
@@ -284,10 +286,19 @@ class Editor:
         view = self.view(document.photo, document.where)
         note("plan")
         size = 256 if self._repainter is None else self._repainter.size
-        scene = self._scene(document, view, side or 8 * round(size * view.zoom / 8), [])
+        asked = side or 8 * round(size * view.zoom / 8)
+        scene = self._scene(document, view, asked, [])
         note("paint")
-        painted = self._paint(document, scene, view, "generator")
-        image = np.clip(np.rint(painted.image), 0, 255).astype(np.uint8)
+
+        def painter(part: Scene) -> Painted:
+            return self._paint(document, part, view, "generator")
+
+        if side is None:
+            bare = tuple(c for c in document.commands if not isinstance(c, Paint))
+            painted = self._sketch.paint((document.photo, document.where, bare), scene, painter)
+        else:
+            painted = painter(scene).image
+        image = np.clip(np.rint(painted), 0, 255).astype(np.uint8)
         weight = np.rint(255 * scene.weight).astype(np.uint8)
         return Preview(image, weight, scene.target)
 

@@ -279,6 +279,8 @@ class _Routes:
             if edited.base != journal.history.position:
                 return JSONResponse({"message": "the document has changed in another tab"}, 409)
             document, layer = self._drafted(journal, edited.draft)
+            if edited.draft.commands is not None:  # a donor may lack what is to be taken
+                await self._do("frame", {**self._payload(journal, document), "layer": layer})
             journal = await asyncio.to_thread(_stepped, journal, edited.label, document, layer)
             self._store.put(identity, journal)
         return self._facts(journal)

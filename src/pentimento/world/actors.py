@@ -160,7 +160,8 @@ class Stance:
         c, s = np.cos(np.radians(self.turn)), np.sin(np.radians(self.turn))
         d, e = np.cos(np.radians(self.lean)), np.sin(np.radians(self.lean))
         about_y = np.array([[c, 0, s], [0, 1, 0], [-s, 0, c]])
-        return np.array([[d, -e, 0], [e, d, 0], [0, 0, 1.0]]) @ about_y
+        about_z = np.array([[d, -e, 0], [e, d, 0], [0, 0, 1.0]])
+        return np.asarray(about_z @ about_y, np.float64)
 
     def __call__(self, points: Any) -> Floats:
         """Return points (..., 3) at rest where this stance puts them."""
@@ -312,9 +313,7 @@ def _coarse(actor: Actor, cell: float) -> Actor:
     solid = (s.triangles < n).all(1)
     triangles, material = s.triangles[solid], s.material[solid]
     kind = np.zeros(n, np.int64)
-    kind[triangles] = (
-        material.astype(np.int64) * 32 + actor.classes[solid]
-    )[:, None]
+    kind[triangles] = (material.astype(np.int64) * 32 + actor.classes[solid])[:, None]
     cells = np.floor(s.position[:n] / cell).astype(np.int64) + 512
     key = ((kind * 1024 + cells[:, 0]) * 1024 + cells[:, 1]) * 1024 + cells[:, 2]
     _, group = np.unique(key, return_inverse=True)
@@ -373,7 +372,9 @@ def posed(actor: Actor, stance: Stance) -> Posed:
     normal[:n] = vertex_normals(position[:n], s.triangles[(s.triangles < n).all(1)])
     normal[n:] = normal[actor.rooted]
     moving = s.tangent.any(1, keepdims=True)
-    tangent = np.asarray(unit(stance(s.position + 0.01 * s.tangent) - position) * moving, np.float32)
+    tangent = np.asarray(
+        unit(stance(s.position + 0.01 * s.tangent) - position) * moving, np.float32
+    )
 
     low = body(actor.build, stance.gesture)
     below = stance(low.position)

@@ -116,7 +116,9 @@ def draw_build(rng: Rng, male: float, weight: float, bust: Floats) -> Build:
     return Build(
         front=float(front),
         back=float(min(back, front - 1.2)),
-        waist=float(np.clip(0.86 + 0.12 * weight - 0.1 * (1 - male) + rng.normal(0, 0.03), 0.7, 1.1)),
+        waist=float(
+            np.clip(0.86 + 0.12 * weight - 0.1 * (1 - male) + rng.normal(0, 0.03), 0.7, 1.1)
+        ),
         hips=float(1.02 + 0.08 * (1 - male) + 0.08 * weight),
         belly=float(max(0.0, rng.normal(0.25 * weight + 0.05, 0.12))),
         short=bool(rng.random() < 0.35),
@@ -188,37 +190,42 @@ def _rings(build: Build, gesture: Gesture) -> dict[str, Doubles]:
         fore = unit(np.cos(bend) * down + np.sin(bend) * ahead)
         wrist = elbow + 2.35 * fore
         parts[f"{name}_upper_arm"] = _limb(
-            [shoulder + [0, 0.2, 0], shoulder, shoulder + 0.3 * (elbow - shoulder), elbow],
+            [shoulder + _at(0, 0.2, 0), shoulder, shoulder + 0.3 * (elbow - shoulder), elbow],
             [0.15, 0.37, 0.47, 0.36],
         )  # fmt: skip
         parts[f"{name}_lower_arm"] = _limb(
             [elbow - 0.2 * fore, elbow, elbow + 0.8 * fore, wrist], [0.24, 0.37, 0.35, 0.23]
         )
         parts[f"{name}_hand"] = _limb(
-            [wrist, wrist + 0.35 * fore, wrist + 0.8 * fore, wrist + 1.45 * fore, wrist + 1.65 * fore],
+            [wrist, wrist + 0.35 * fore, wrist + 0.8 * fore, wrist + 1.45 * fore,
+             wrist + 1.65 * fore],
             [0.20, 0.27, 0.34, 0.24, 0.08], flat=0.5,
         )  # fmt: skip
         stride = gesture.stride[index]
         leg = np.array([0.03 * side, -np.cos(stride), np.sin(stride)])
         hip = np.array([0.78 * side * build.hips, -0.1, 0.35])
         knee = hip + 4.1 * leg
-        shin = unit(leg + [0, 0, -0.6 * max(-stride, 0.0)])
+        shin = unit(leg + _at(0, 0, -0.6 * max(-stride, 0.0)))
         ankle = knee + 4.1 * shin
         parts[f"{name}_upper_leg"] = _limb(
-            [hip + [0, 0.5, 0], hip, hip + 0.5 * (knee - hip), knee],
+            [hip + _at(0, 0.5, 0), hip, hip + 0.5 * (knee - hip), knee],
             np.array([0.6, 0.84, 0.76, 0.56]) * (0.8 if build.dress else 1.0),
         )
         parts[f"{name}_lower_leg"] = _limb(
-            [knee + [0, 0.2, 0], knee, knee + 1.2 * shin, ankle],
+            [knee + _at(0, 0.2, 0), knee, knee + 1.2 * shin, ankle],
             np.array([0.4, 0.56, 0.52, 0.36]) * (0.8 if build.dress else 1.0),
         )
-        heel = ankle + [0, -0.35, -0.35]
+        heel = ankle + _at(0, -0.35, -0.35)
         parts[f"{name}_foot"] = _limb(
-            [heel, heel + [0, 0.05, 0.3], heel + [0, 0.02, 1.0], heel + [0, -0.12, 1.6],
-             heel + [0, -0.2, 1.8]],
+            [heel, heel + _at(0, 0.05, 0.3), heel + _at(0, 0.02, 1.0), heel + _at(0, -0.12, 1.6),
+             heel + _at(0, -0.2, 1.8)],
             [0.2, 0.42, 0.42, 0.34, 0.1],
         )  # fmt: skip
     return parts
+
+
+def _at(x: float, y: float, z: float) -> Doubles:
+    return np.array([x, y, z], np.float64)
 
 
 def _torso(build: Build) -> Doubles:
@@ -231,7 +238,8 @@ def _torso(build: Build) -> Doubles:
         (WAIST + 0.12, 0.97 * wide, middle, 1.0 * half),
         (WAIST - 0.25, wide, middle, 1.06 * half),
         (3.5, 0.97 * wide, middle - 0.05, 0.98 * half),
-        (2.3, build.waist * wide, middle - 0.12 + 0.5 * build.belly, 0.9 * half + 0.5 * build.belly),
+        (2.3, build.waist * wide, middle - 0.12 + 0.5 * build.belly,
+         0.9 * half + 0.5 * build.belly),
         (1.2, 0.5 * (build.waist + build.hips) * wide, middle - 0.1 + 0.5 * build.belly,
          0.95 * half + 0.5 * build.belly),
         (0.2, build.hips * wide, middle - 0.18, 1.05 * half),

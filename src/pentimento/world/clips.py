@@ -1,8 +1,9 @@
 """Clips: scenes that move, with the truths of every frame, optical flow and ids that stay.
 
-People walk, sway, turn, blink and talk; balls and balloons fly; the camera pans, travels and zooms. A
-clip is a plan per frame with the same people and things, drawn like a scene. Flow follows surfaces:
-the place in a triangle, or on a plane, that a pixel shows is projected into the next frame.
+People walk, sway, turn, blink and talk; balls and balloons fly; the camera pans, travels and zooms.
+A clip is a plan per frame with the same people and things, drawn like a scene. Flow follows
+surfaces: the place in a triangle, or on a plane, that a pixel shows is projected into the next
+frame.
 
 Alphabet: L frames; H, W pixels.
 """
@@ -106,9 +107,7 @@ def clip(
     )
 
 
-def optical_flow(
-    now: Drawing, then: Drawing
-) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+def optical_flow(now: Drawing, then: Drawing) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
     """Return (H, W, 2) where every pixel's surface goes, and (H, W) whether it is seen there."""
     height, width = now.owner.shape
     row, column = np.divmod(now.sample, width * SAMPLES)
@@ -147,9 +146,7 @@ def _seen(now: Drawing, then: Drawing, end: Any) -> NDArray[np.bool_]:
     inside = (x >= 0) & (x < width) & (y >= 0) & (y < height) & (end[..., 2] > 0)
     x, y = x.clip(0, width - 1), y.clip(0, height - 1)
     same = (then.owner[y, x] == now.owner) & ((now.owner >= 0) | (then.code[y, x] == now.code))
-    there = np.where(
-        now.owner >= 0, 1 / np.maximum(then.nearness[y, x], 1e-6), then.depth[y, x]
-    )
+    there = np.where(now.owner >= 0, 1 / np.maximum(then.nearness[y, x], 1e-6), then.depth[y, x])
     there = np.where(np.isinf(there), _FAR, there)
     # A surface at a slant varies in depth within a pixel; a part of a body is thicker than that.
     close = np.abs(there - end[..., 2]) < np.where(now.owner >= 0, 0.35, 0.06 * end[..., 2] + 0.3)
@@ -182,9 +179,7 @@ def _plans(start: Layout, rng: Rng, length: int, height: int, width: int) -> lis
     return plans
 
 
-def _panned(
-    camera: Camera, pan: Any, zoom: float, spin: float, height: int, width: int
-) -> Camera:
+def _panned(camera: Camera, pan: Any, zoom: float, spin: float, height: int, width: int) -> Camera:
     """Return a camera whose picture is turned and enlarged about its middle and moved."""
     c, s = zoom * np.cos(np.radians(spin)), zoom * np.sin(np.radians(spin))
     turn = np.array([[c, -s], [s, c]])
@@ -200,6 +195,7 @@ def _walk(rng: Rng, person: Person) -> Any:
     speed = rng.normal(0, 1, 3) * ([0.5, 0, 0.35] if walking else [0.05, 0.02, 0.05])
     if person.place[2] + 60 * max(speed[2], 0) > -8:
         speed[2] = -abs(speed[2])
+    speed = speed * np.clip(-person.place[2] / 45, 0.2, 1.2)  # who is near would be gone at once
     turn, lean = rng.normal(0, [1.6, 0.25])
     nod = rng.normal(0, [9, 4, 3])
     period, phase = rng.uniform(9, 26, 3), rng.uniform(0, 2 * np.pi, 3)
@@ -220,7 +216,9 @@ def _walk(rng: Rng, person: Person) -> Any:
             place=person.place + t * speed,
             stance=replace(
                 stance,
-                head=replace(head, yaw=head.yaw + yaw, pitch=head.pitch + pitch, roll=head.roll + roll),
+                head=replace(
+                    head, yaw=head.yaw + yaw, pitch=head.pitch + pitch, roll=head.roll + roll
+                ),
                 turn=stance.turn + t * float(turn),
                 lean=stance.lean + t * float(lean),
                 gesture=gesture,

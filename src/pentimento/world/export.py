@@ -16,7 +16,7 @@ there is complete. An interrupted export goes on where it stopped.
 import json
 import multiprocessing
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
 from functools import cache, partial
@@ -81,7 +81,7 @@ def export_portraits(
     request = request or Request()
     if count < 1 or workers < 1:
         raise DataError(f"expected at least 1 portrait and 1 worker, got {count} and {workers}")
-    _open_folder(folder, count, request)
+    open_folder(folder, count, request, FORMAT, ("images", "labels", "maps", "truths"))
     missing = []
     for number in range(count):
         if (folder / "truths" / f"{number:06d}.json").exists():
@@ -120,10 +120,23 @@ def indexed_png(labels: LabelMap) -> bytes:
     return stream.getvalue()
 
 
-def _open_folder(folder: Path, count: int, request: Request) -> None:
-    """Make the folder and its manifest, or check that they fit."""
+def open_folder(
+    folder: Path, count: int, request: Request, kind: str, names: Sequence[str]
+) -> None:
+    """Make an export's folder and its manifest, or check that they fit.
+
+    Args:
+        folder: to write.
+        count: what it will hold, at least.
+        request: what made it.
+        kind: `format` in the manifest.
+        names: folders in it.
+
+    Raises:
+        DataError: it holds something else or cannot be written.
+    """
     manifest = folder / "manifest.json"
-    wanted = {"format": FORMAT, **asdict(request)}
+    wanted = {"format": kind, **asdict(request)}
     if manifest.exists():
         try:
             found = dict(json.loads(manifest.read_text(encoding="utf-8")))
@@ -141,14 +154,14 @@ def _open_folder(folder: Path, count: int, request: Request) -> None:
     elif folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise DataError(f"{folder} is not empty and holds no export; give another --out")
     try:
-        for name in ("images", "labels", "maps", "truths"):
+        for name in names:
             (folder / name).mkdir(parents=True, exist_ok=True)
-        _write(manifest, (json.dumps(wanted | {"count": count}, indent=2) + "\n").encode())
+        write(manifest, (json.dumps(wanted | {"count": count}, indent=2) + "\n").encode())
     except OSError as problem:
         raise DataError(f"{folder} cannot be written: {problem}") from problem
 
 
-def _write(path: Path, data: bytes) -> None:
+def write(path: Path, data: bytes) -> None:
     """Write a file so that it is there whole or not at all."""
     draft = path.with_name(f".{path.name}.{os.getpid()}")
     try:
@@ -160,13 +173,14 @@ def _write(path: Path, data: bytes) -> None:
 
 
 @cache
-def _heads(folder: str | None) -> Heads:
+def heads_of(folder: str | None) -> Heads:
+    """Return a head model, loaded once per process."""
     return load_heads(Path(folder) if folder else None)
 
 
 def _write_portrait(folder: Path, request: Request, number: int) -> int:
     """Render and write one portrait; return its number."""
-    made = portrait(request.seed + number, request.size, _heads(request.heads))
+    made = portrait(request.seed + number, request.size, heads_of(request.heads))
     name = f"{number:06d}"
     picture, maps = BytesIO(), BytesIO()
     if request.images == "png":
@@ -177,11 +191,11 @@ def _write_portrait(folder: Path, request: Request, number: int) -> int:
         maps, uv=made.uv.uv.astype(np.float16), covered=made.uv.covered, depth=made.depth
     )
     try:
-        _write(folder / "images" / f"{name}.{request.images}", picture.getvalue())
-        _write(folder / "labels" / f"{name}.png", indexed_png(made.labels))
-        _write(folder / "maps" / f"{name}.npz", maps.getvalue())
+        write(folder / "images" / f"{name}.{request.images}", picture.getvalue())
+        write(folder / "labels" / f"{name}.png", indexed_png(made.labels))
+        write(folder / "maps" / f"{name}.npz", maps.getvalue())
         truths = json.dumps(_truths(request.seed + number, request.size, made))
-        _write(folder / "truths" / f"{name}.json", truths.encode())
+        write(folder / "truths" / f"{name}.json", truths.encode())
     except OSError as problem:
         raise DataError(
             f"{folder}: portrait {number} could not be written ({problem}); "

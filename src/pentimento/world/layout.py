@@ -164,7 +164,8 @@ def _stance(rng: Rng, loose: bool, looking: bool) -> Stance:
         turn = float(rng.uniform(110, 250))
     yaw = float(np.clip(rng.normal(0, 16) - (0.7 * turn if looking or kind > 0.5 else 0), -55, 55))
     head = Pose(yaw, float(np.clip(rng.normal(-1, 8), -28, 24)),
-                float(np.clip(rng.normal(0, 6), -22, 22)), float(rng.uniform(-0.1, 0.3)))  # fmt: skip
+                float(np.clip(rng.normal(0, 6), -22, 22)),
+                float(rng.uniform(-0.1, 0.3)))  # fmt: skip
     lean = float(np.clip(rng.normal(0, 20 if loose else 3), -40, 40))
     return Stance(head, turn, lean, draw_gesture(rng))
 
@@ -229,7 +230,9 @@ def _things(
 ) -> list[Thing]:  # fmt: skip
     """Draw what stands about."""
     things: list[Thing] = []
-    count = int(rng.choice([0, rng.integers(1, 4), rng.integers(3, 9)], p=[0.3, 0.45, 0.25]))
+    count = int(
+        rng.choice([0, int(rng.integers(1, 4)), int(rng.integers(3, 9))], p=[0.3, 0.45, 0.25])
+    )
 
     def put(name: str, place: Any, scale: float = 1.0, lean: float = 0.0) -> None:
         things.append(
@@ -309,7 +312,8 @@ def _lamps(rng: Rng, stage: Stage, people: list[Person], near: float, ground: fl
         soft = float(rng.uniform(0.1, 0.7))
         if rng.random() < 0.6:
             pool = np.array([rng.normal(0, 1) * near, ground + rng.uniform(5, 30),
-                             -near * rng.uniform(1, 2), rng.uniform(8, 30), rng.uniform(0.3, 1.6)])  # fmt: skip
+                             -near * rng.uniform(1, 2), rng.uniform(8, 30),
+                             rng.uniform(0.3, 1.6)])  # fmt: skip
         if rng.random() < 0.1:
             # A flash at night: what is further away is darker.
             key, levels, flash = [0.1, 0.12, 1.0], np.array([1.1, 0, 0]), np.array([near, 1.4])

@@ -5,6 +5,7 @@ C covers, each with a tile; H, W samples.
 """
 
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Any, Final, NamedTuple
 
 import numpy as np
@@ -56,9 +57,7 @@ class _Maker:
         kind = kinds[int(rng.integers(len(kinds)))]
         if tint is None:
             tint = np.exp(rng.normal(0, 0.3)) * (1 + 0.12 * rng.normal(0, 1, 3))
-        self.covers.append(
-            (tile(kind, int(rng.integers(VARIANTS))), np.clip(tint, 0.1, 3), gloss)
-        )
+        self.covers.append((tile(kind, int(rng.integers(VARIANTS))), np.clip(tint, 0.1, 3), gloss))
         return len(self.covers) - 1
 
     def add(self, position: Any, triangles: Any, uv: Any, cover: int) -> None:
@@ -151,7 +150,7 @@ def _cup(k: _Maker) -> None:
     if k.rng.random() < 0.6:
         t = np.linspace(-1.3, 1.3, 7)
         path = np.stack([r + 0.25 * np.cos(t), 0.5 * h + 0.3 * np.sin(t)], 1)
-        for a, b in zip(path[:-1], path[1:], strict=True):
+        for a, b in pairwise(path):
             low, high = np.minimum(a, b) - 0.04, np.maximum(a, b) + 0.04
             k.box((low[0], low[1], -0.07), (high[0], high[1], 0.07), cover)
 
@@ -164,7 +163,9 @@ def _bowl(k: _Maker) -> None:
 
 def _plate(k: _Maker) -> None:
     r = k.rng.uniform(1.0, 1.4)
-    k.turned([(0, 0.05), (0.7 * r, 0.06), (r, 0.2), (r, 0.16), (0.6 * r, 0)], k.cover(*_SKINS, gloss=0.7))
+    k.turned(
+        [(0, 0.05), (0.7 * r, 0.06), (r, 0.2), (r, 0.16), (0.6 * r, 0)], k.cover(*_SKINS, gloss=0.7)
+    )
 
 
 def _vase(k: _Maker) -> None:

@@ -17,9 +17,7 @@ SAMPLES: Final = 2
 
 
 @njit(cache=True, nogil=True)
-def elect(
-    owner: NDArray[np.int16], classes: NDArray[np.uint8], near: Floats
-) -> NDArray[np.int64]:
+def elect(owner: NDArray[np.int16], classes: NDArray[np.uint8], near: Floats) -> NDArray[np.int64]:
     """Return (H, W) the number, row by row, of the sample that speaks for each pixel.
 
     It belongs to the owner of most of the pixel's samples, then to the class of most of those;
@@ -88,8 +86,13 @@ def spare(
                 continue
             m = material[t]
             alike = material[triangle[row - 1, column]] == m
-            plain = m < HAIR or m == CLOTH or m == HAT
-            if alike and plain and m != EYE and abs(near[row, column] - near[row - 1, column]) < 4e-3:
+            plain = m < HAIR or m in (CLOTH, HAT)
+            if (
+                alike
+                and plain
+                and m != EYE
+                and abs(near[row, column] - near[row - 1, column]) < 4e-3
+            ):
                 sparse[row, column] = -2
 
 

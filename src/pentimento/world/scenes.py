@@ -58,15 +58,19 @@ CATEGORIES: Final[tuple[Category, ...]] = tuple(
         (4, "cup", (0, 0, 230)), (5, "bowl", (106, 0, 228)), (6, "book", (0, 60, 100)),
         (7, "chair", (0, 80, 100)), (8, "table", (0, 0, 70)), (9, "vase", (0, 0, 192)),
         (10, "plant", (250, 170, 30)), (11, "box", (100, 170, 30)), (12, "lamp", (220, 220, 0)),
-        (13, "clock", (175, 116, 175)), (14, "picture", (250, 0, 30)), (15, "balloon", (165, 42, 42)),
-        (16, "fruit", (255, 77, 255)), (17, "screen", (0, 226, 252)), (18, "bag", (182, 182, 255)),
-        (19, "plate", (0, 82, 0)), (20, "sign", (120, 166, 157)),
-        (101, "wall", (110, 76, 0)), (102, "floor", (174, 57, 255)), (103, "ceiling", (199, 100, 0)),
-        (104, "curtain", (72, 0, 118)), (105, "wood", (255, 179, 240)), (106, "brick", (0, 125, 92)),
-        (107, "window", (209, 0, 151)), (108, "shelf", (188, 208, 182)), (109, "sky", (0, 220, 176)),
-        (110, "tree", (255, 99, 164)), (111, "grass", (92, 0, 73)), (112, "road", (133, 129, 255)),
-        (113, "sand", (78, 180, 255)), (114, "water", (0, 228, 0)), (115, "building", (174, 255, 243)),
-        (116, "stone", (45, 89, 255)), (117, "carpet", (134, 134, 103)), (118, "clutter", (145, 148, 174)),
+        (13, "clock", (175, 116, 175)), (14, "picture", (250, 0, 30)),
+        (15, "balloon", (165, 42, 42)), (16, "fruit", (255, 77, 255)),
+        (17, "screen", (0, 226, 252)), (18, "bag", (182, 182, 255)), (19, "plate", (0, 82, 0)),
+        (20, "sign", (120, 166, 157)), (101, "wall", (110, 76, 0)),
+        (102, "floor", (174, 57, 255)), (103, "ceiling", (199, 100, 0)),
+        (104, "curtain", (72, 0, 118)), (105, "wood", (255, 179, 240)),
+        (106, "brick", (0, 125, 92)), (107, "window", (209, 0, 151)),
+        (108, "shelf", (188, 208, 182)), (109, "sky", (0, 220, 176)),
+        (110, "tree", (255, 99, 164)), (111, "grass", (92, 0, 73)),
+        (112, "road", (133, 129, 255)), (113, "sand", (78, 180, 255)),
+        (114, "water", (0, 228, 0)), (115, "building", (174, 255, 243)),
+        (116, "stone", (45, 89, 255)), (117, "carpet", (134, 134, 103)),
+        (118, "clutter", (145, 148, 174)),
     )
 )  # fmt: skip
 """Things have ids from 1, stuff from 101; the ids are those of every export and stay for ever."""
@@ -169,9 +173,7 @@ def scene(seed: int, size: int | tuple[int, int] = 256, heads: Heads | None = No
     streams = [np.random.Generator(np.random.PCG64([seed, 7, part])) for part in range(5)]
     layout = draw_layout(streams[:4], CATEGORY_IDS, height, width)
     heads = heads or builtin_heads()
-    actors = [
-        hire(heads, person.number, detail(layout.camera, person)) for person in layout.people
-    ]
+    actors = [hire(heads, person.number, detail(layout.camera, person)) for person in layout.people]
     return develop(draw(layout, actors, height, width), streams[4])
 
 
@@ -226,7 +228,9 @@ def draw(layout: Layout, actors: list[Actor], height: int, width: int) -> Drawin
     for number, (person, actor) in enumerate(zip(layout.people, actors, strict=True)):
         shape = posed(actor, person.stance)
         people.append(shape)
-        points = layout.camera.project(person.scale * shape.surface.position + person.place, SAMPLES)
+        points = layout.camera.project(
+            person.scale * shape.surface.position + person.place, SAMPLES
+        )
         layer.draw(points, shape.surface.triangles, number)
         glass = person.scale * shape.lens.vertices + person.place
         lens.draw(layout.camera.project(glass, SAMPLES), shape.lens.triangles, number)
@@ -246,9 +250,7 @@ def draw(layout: Layout, actors: list[Actor], height: int, width: int) -> Drawin
             continue
         if number < len(people):
             person, shape = layout.people[number], people[number]
-            _shade_person(
-                number, window, person, shape, layout, layer, lens, samples, classes
-            )
+            _shade_person(number, window, person, shape, layout, layer, lens, samples, classes)
         else:
             _shade_thing(number, window, things[number - len(people)], layout, layer, samples)
     chosen = elect(layer.owner, classes, layer.nearness)
@@ -308,12 +310,15 @@ def _place(
     code, depth = np.zeros((height, width), np.int32), np.zeros((height, width), np.float32)
     stage, lamps = layout.stage, layout.lamps
     trace(
-        np.ascontiguousarray(np.linalg.inv(full)[:2]), layout.eye, stage.planes, stage.panels, stage.tiles,
-        np.array(spheres, np.float64).reshape(-1, 4), lamps.direction, lamps.colour, frozen(lamps.sky),
-        lamps.soft, lamps.pool, lamps.flash, light, code, depth,
+        np.ascontiguousarray(np.linalg.inv(full)[:2]), layout.eye, stage.planes, stage.panels,
+        stage.tiles, np.array(spheres, np.float64).reshape(-1, 4), lamps.direction, lamps.colour,
+        frozen(lamps.sky), lamps.soft, lamps.pool, lamps.flash, light, code, depth,
     )  # fmt: skip
     radius = stage.blur * min(height, width)
-    if radius > 0.6:
+    if radius <= 0.6:
+        # One ray per pixel: soften the stairs of its edges.
+        light = np.asarray(cv2.GaussianBlur(light, (0, 0), 0.55), np.float32)
+    else:
         side = 2 * int(np.ceil(radius)) + 1
         y, x = np.mgrid[:side, :side] - side // 2
         disc = np.clip(radius + 0.5 - np.hypot(x, y), 0, 1).astype(np.float32)
@@ -349,7 +354,9 @@ def _shade_person(
         light=(shape.surface.light @ lamps.sky).astype(np.float32),
     )
     eyes = shape.looks.eyes
-    looks = shape.looks._replace(eyes=eyes._replace(centre=eyes.centre @ turn, gaze=eyes.gaze @ turn))
+    looks = shape.looks._replace(
+        eyes=eyes._replace(centre=eyes.centre @ turn, gaze=eyes.gaze @ turn)
+    )
     dim = (lamps.flash[0] / (distance * person.scale)) ** lamps.flash[1]
     direction = np.ascontiguousarray(lamps.direction @ turn)
     # The first lamp throws shadows; the others are too weak to tell, and on the small not drawn.
@@ -396,7 +403,8 @@ def _shade_thing(
     dim = (lamps.flash[0] / far) ** lamps.flash[1]
     out = np.zeros((*triangle.shape, 3), np.float32)
     shade_prop(
-        triangle, np.ascontiguousarray(layer.weights[window]), prop, frozen(lamps.sky), lamps.direction,
+        triangle, np.ascontiguousarray(layer.weights[window]), prop, frozen(lamps.sky),
+        lamps.direction,
         dim * lamps.colour, float(np.hypot(*layout.camera.crop[:, 0])), out,
     )  # fmt: skip
     samples[window][mine] = out[mine]
@@ -481,8 +489,8 @@ def _face(number: int, person: Person, shape: Posed, drawing: Drawing) -> SceneF
             c, r = c.astype(int), r.astype(int)
             visible &= (lens.owner[r, c] != number) | (lens.nearness[r, c] * projected[:, 2] < 1)
         landmarks[count] = Keypoints(projected[:, :2].astype(np.float32), visible)
-    outline = [seen_at(shape.face)[:, :2], landmarks[68].xy, landmarks[98].xy]
-    points = np.concatenate(outline)
+    outline = seen_at(shape.face)[:, :2].astype(np.float32)
+    points = np.concatenate([outline, landmarks[68].xy, landmarks[98].xy])
     left, top, right, bottom = np.concatenate([points.min(0), points.max(0)]).tolist()
     eyes = landmarks[68].xy[[36, 45]]
     return SceneFace(

@@ -65,7 +65,8 @@ def snapshot(light: Field, rng: Rng, noise: Rng | None = None) -> NDArray[np.uin
     noise = noise or rng
     specks = noise.normal(0, 1, (height, width, 1)).astype(np.float32)
     if not grey:
-        specks = specks + np.float32(0.6) * noise.normal(0, 1, (height, width, 3)).astype("f4")
+        tints = noise.normal(0, 1, (height, width, 3)).astype(np.float32)
+        specks = specks + np.float32(0.6) * tints
     picture = picture + np.float32(grain) * specks
     pixels = np.clip(np.rint(picture * 255), 0, 255).astype(np.uint8)
     if coarse > 1:

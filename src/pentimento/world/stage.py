@@ -1,6 +1,6 @@
 """Where scenes take place: rooms, streets, gardens, studios, seen by rays.
 
-A place is a handful of planes with a tile and a category each, some of them ending at a skyline, and
+A place is a handful of planes with a tile and a category each, some ending at a skyline, and
 rectangles on them (windows, doors, pictures). One ray per pixel finds what is there, exactly, and
 lights it; people and things leave soft shadows as spheres.
 
@@ -14,15 +14,14 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from pentimento.world.light import Doubles, Floats, Vecs, surroundings
+from pentimento.world.light import Doubles, Floats, Vec, Vecs, surroundings
 from pentimento.world.materials import linear
 from pentimento.world.tiles import VARIANTS, sample, stack, tile
 
 Rng = np.random.Generator
 
 SKYLINE: Final = 128
-"""Heights of a plane's upper edge, which repeat after `PERIOD` decimetres."""
-PERIOD: Final = 400.0
+"""Heights of a plane's upper edge, which repeat after the plane's `period`."""
 
 
 class Planes(NamedTuple):
@@ -39,6 +38,7 @@ class Planes(NamedTuple):
         category: (P,).
         glow: (P,) 1 where it shows its colour whatever the light: sky.
         top: (P, SKYLINE) height of the upper edge, inf for none.
+        period: (P,) decimetres after which that repeats.
     """
 
     normal: Doubles
@@ -51,6 +51,7 @@ class Planes(NamedTuple):
     category: NDArray[np.int64]
     glow: Doubles
     top: Doubles
+    period: Doubles
 
 
 class Panels(NamedTuple):
@@ -115,10 +116,9 @@ class _Builder:
         self.tiles.append(tile(kind, int(self.rng.integers(VARIANTS))))
         return len(self.tiles) - 1
 
-    def tint(self, spread: float = 0.15) -> Doubles:
-        rng = self.rng
-        return np.clip(np.exp(rng.normal(0, 1.5 * spread)) * (1 + spread * 0.5 * rng.normal(0, 1, 3)),
-                       0.2, 2.2)  # fmt: skip
+    def tint(self) -> Doubles:
+        level = np.exp(self.rng.normal(0, 0.22)) * (1 + 0.075 * self.rng.normal(0, 1, 3))
+        return np.asarray(np.clip(level, 0.2, 2.2))
 
     def plane(
         self, normal: Any, offset: float, category: str, kind: str, pitch: float, *,
@@ -133,7 +133,8 @@ class _Builder:
         self.planes.append(
             (normal, offset, across, down, pitch, self.tile(kind),
              self.tint() if tint is None else tint, self.ids[category], glow,
-             np.broadcast_to(np.asarray(top, np.float64), (SKYLINE,)))
+             np.broadcast_to(np.asarray(top, np.float64), (SKYLINE,)),
+             max(400.0, 2.0 * abs(offset)))
         )  # fmt: skip
         return len(self.planes) - 1
 
@@ -198,7 +199,8 @@ def draw_stage(
 def _room(b: _Builder, ground: float, far: float, half: float) -> None:
     rng = b.rng
     wall_kinds = {"wall": ("plaster", 25), "brick": ("brick", 14), "wood": ("planks", 12),
-                  "shelf": ("shelves", 22), "curtain": ("curtain", 22), "stone": ("stones", 18)}  # fmt: skip
+                  "shelf": ("shelves", 22), "curtain": ("curtain", 22), "stone": ("stones", 18),
+    }  # fmt: skip
     name = str(rng.choice([*wall_kinds, "paper"], p=[0.42, 0.1, 0.08, 0.1, 0.08, 0.06, 0.16]))
     category, (kind, pitch) = ("wall", ("wallpaper", rng.uniform(4, 14))) if name == "paper" else (
         name, wall_kinds[name]
@@ -237,7 +239,8 @@ def _room(b: _Builder, ground: float, far: float, half: float) -> None:
             b.panel(plane, [u, -(ground + 20), u + 9, -ground], "wood", "planks", 9, frame=0.6,
                     rim=white)  # fmt: skip
         else:
-            kind = {"picture": str(rng.choice(["clutter", "blotches", "print", "foliage", "facade"])),
+            shown = str(rng.choice(["clutter", "blotches", "print", "foliage", "facade"]))
+            kind = {"picture": shown,
                     "screen": "blotches", "sign": "print"}[what]  # fmt: skip
             b.panel(plane, edges, what, kind, max(wide, tall), frame=rng.choice([0.1, 0.4, 0.8]),
                     rim=linear(rng.choice([[20, 20, 22], [120, 84, 40], [235, 232, 225]])),
@@ -258,7 +261,7 @@ def _skyline(rng: Rng, low: float, high: float, smooth: bool) -> Doubles:
     if smooth:
         knots = rng.uniform(low, high, 32)
         fine = np.interp(np.arange(SKYLINE), np.arange(33) * 4, [*knots, knots[0]])
-        return np.asarray(fine + rng.normal(0, 0.06 * (high - low), SKYLINE))
+        return np.asarray(fine + rng.normal(0, 0.035 * (high - low), SKYLINE))
     steps = np.cumsum(rng.integers(5, 16, SKYLINE))
     return np.asarray(rng.uniform(low, high, SKYLINE)[np.searchsorted(steps, np.arange(SKYLINE))])
 
@@ -290,7 +293,13 @@ def _garden(b: _Builder, ground: float, far: float, half: float) -> None:
     rng = b.rng
     _sky(b)
     floor = str(rng.choice(["grass", "grass", "stones", "sand", "planks", "asphalt"]))
-    named = {"grass": "grass", "stones": "stone", "sand": "sand", "planks": "wood", "asphalt": "road"}
+    named = {
+        "grass": "grass",
+        "stones": "stone",
+        "sand": "sand",
+        "planks": "wood",
+        "asphalt": "road",
+    }
     b.plane((0, 1, 0), ground, named[floor], floor, {"grass": 18.0}.get(floor, 22.0))
     back = far + rng.uniform(4, 60)
     tall = rng.choice([rng.uniform(10, 30), rng.uniform(40, 250)])
@@ -313,7 +322,9 @@ def _shore(b: _Builder, ground: float, far: float, half: float) -> None:
     # The sea lies a little lower and begins where the beach, which falls, meets it.
     b.plane((0, 1, 0.02), ground + 0.02 * -line, "water", "water", 60)
     if rng.random() < 0.5:
-        b.plane((0, 0, 1), -2000, "tree", "blotches", 900, top=ground + _skyline(rng, -50, 260, True))
+        b.plane(
+            (0, 0, 1), -2000, "tree", "blotches", 900, top=ground + _skyline(rng, -50, 260, True)
+        )
 
 
 def _studio(b: _Builder, ground: float, far: float, half: float) -> None:
@@ -329,7 +340,8 @@ def _paper(b: _Builder, ground: float, far: float, half: float) -> None:
     names = {"clutter": "clutter", "blotches": "clutter", "print": "clutter", "foliage": "tree",
              "wallpaper": "wall", "shelves": "shelf", "curtain": "curtain", "facade": "building",
              "stones": "stone", "grass": "grass", "fibres": "carpet"}  # fmt: skip
-    kind = str(rng.choice(list(names), p=[0.24, 0.14, 0.14, 0.12, 0.06, 0.08, 0.05, 0.05, 0.04, 0.04,
+    kind = str(rng.choice(list(names), p=[0.24, 0.14, 0.14, 0.12, 0.06, 0.08, 0.05, 0.05, 0.04,
+                                          0.04,
                                           0.04]))  # fmt: skip
     back = far + rng.uniform(2, 15)
     turn, tilt = rng.normal(0, 0.25, 2)
@@ -360,10 +372,84 @@ def _shadow(
 
 
 @njit(cache=True, nogil=True)
+def _meet(dx: float, dy: float, eye: Doubles, offset: Doubles, planes: Planes) -> tuple[float, int]:
+    """Return the depth at which a ray meets the first plane, and that plane; -1 for none."""
+    best, plane = 1e9, -1
+    n, a = planes.normal, planes.across
+    for p in range(offset.shape[0]):
+        slope = n[p, 0] * dx + n[p, 1] * dy - n[p, 2]
+        if slope == 0.0:
+            continue
+        t = offset[p] / slope
+        if t <= 0.5 or t >= best:
+            continue
+        up = t * dy + eye[1]
+        u = a[p, 0] * (t * dx + eye[0]) + a[p, 1] * up + a[p, 2] * (eye[2] - t)
+        if np.isfinite(planes.top[p, 0]):
+            place = (u / planes.period[p] - np.floor(u / planes.period[p])) * SKYLINE
+            left, share = int(place) % SKYLINE, place - np.floor(place)
+            top = planes.top[p]
+            if up > top[left] + share * (top[(left + 1) % SKYLINE] - top[left]):
+                continue
+        best, plane = t, p
+    return best, plane
+
+
+@njit(cache=True, nogil=True)
+def _open(p: Vec, plane: int, offset: Doubles, planes: Planes, spheres: Doubles) -> float:
+    """Return 0..1: how much of the surroundings reaches a point: corners and feet are darker."""
+    share = 1.0
+    n = planes.normal
+    for other in range(offset.shape[0]):
+        gap = abs(n[other, 0] * p[0] + n[other, 1] * p[1] + n[other, 2] * p[2] - offset[other])
+        if other != plane and gap < 12 and planes.glow[other] == 0:
+            share *= 1 - 0.38 * np.exp(-gap / 2.5)
+    for k in range(spheres.shape[0]):
+        x, y, z = spheres[k, 0] - p[0], spheres[k, 1] - p[1], spheres[k, 2] - p[2]
+        square, reach = x * x + y * y + z * z + 1e-6, spheres[k, 3] ** 2
+        if square > 49 * reach:
+            continue
+        rise = (x * n[plane, 0] + y * n[plane, 1] + z * n[plane, 2]) / np.sqrt(square)
+        if rise > 0:
+            share *= 1 - 0.75 * rise * min(reach / square - 0.02, 1.0)
+    return share
+
+
+@njit(cache=True, nogil=True)
+def _arrives(
+    p: Vec, plane: int, around: Vec, planes: Planes, spheres: Doubles, direction: Doubles,
+    lamp: Doubles, soft: float,
+) -> Vec:  # fmt: skip
+    """Return the irradiance of a point: surroundings and lamps, of which the first has shadows."""
+    r, g, b = around
+    n = planes.normal[plane]
+    for k in range(direction.shape[0]):
+        d = direction[k]
+        share = n[0] * d[0] + n[1] * d[1] + n[2] * d[2]
+        if share <= 0 or lamp[k, 1] <= 0:
+            continue
+        if k == 0:
+            share *= _shadow(spheres, d, p[0], p[1], p[2], soft)
+        r, g, b = r + share * lamp[k, 0], g + share * lamp[k, 1], b + share * lamp[k, 2]
+    return r, g, b
+
+
+@njit(cache=True, nogil=True)
+def _hung(panels: Panels, plane: int, u: float, v: float) -> int:
+    """Return the panel that covers a place of a plane, -1 for none."""
+    found = -1
+    for q in range(panels.plane.shape[0]):
+        e = panels.edges[q]
+        if panels.plane[q] == plane and e[0] <= u <= e[2] and e[1] <= v <= e[3]:
+            found = q
+    return found
+
+
+@njit(cache=True, nogil=True)
 def trace(
     inverse: Doubles, eye: Doubles, planes: Planes, panels: Panels, tiles: NDArray[np.uint8],
-    spheres: Doubles, direction: Doubles, lamp: Doubles, sky: Doubles, soft: float, pool: Doubles, flash: Doubles,
-    light: Floats, code: NDArray[np.int32], depth: Floats,
+    spheres: Doubles, direction: Doubles, lamp: Doubles, sky: Vecs, soft: float, pool: Doubles,
+    flash: Doubles, light: Floats, code: NDArray[np.int32], depth: Floats,
 ) -> None:  # fmt: skip
     """Write what every pixel's ray meets.
 
@@ -376,7 +462,7 @@ def trace(
         spheres: (S, 4) centres and radii of what casts shadows.
         direction: (L, 3) unit, towards the lamps.
         lamp: (L, 3) irradiance when facing it.
-        sky: (3, 3) as in `light.Lights`.
+        sky: as in `light.Lights`.
         soft: width of penumbras per distance.
         pool: (5,) a patch of brighter light: x, y, z, radius, gain.
         flash: (2,) distance at which the light is as it is, and the power at which it falls off.
@@ -384,105 +470,61 @@ def trace(
         code: (H, W) written: category, or -n for the n-th thing.
         depth: (H, W) written: decimetres along the optical axis, inf in the sky.
     """
-    height, width = code.shape
     scale = np.sqrt(inverse[0, 0] ** 2 + inverse[1, 0] ** 2)
-    ambient = np.zeros((planes.offset.shape[0], 3))
-    offset = np.zeros(planes.offset.shape[0])
-    for p in range(planes.offset.shape[0]):
+    count = planes.offset.shape[0]
+    offset, ambient = np.zeros(count), np.zeros((count, 3))
+    for p in range(count):
         n = planes.normal[p]
         offset[p] = planes.offset[p] - n[0] * eye[0] - n[1] * eye[1] - n[2] * eye[2]
-        around = surroundings(sky, planes.normal[p, 1])
-        ambient[p, 0], ambient[p, 1], ambient[p, 2] = around
-    for row in range(height):
-        for column in range(width):
+        ambient[p, 0], ambient[p, 1], ambient[p, 2] = surroundings(sky, n[1])
+    for row in range(code.shape[0]):
+        for column in range(code.shape[1]):
             x, y = column + 0.5, row + 0.5
             dx = inverse[0, 0] * x + inverse[0, 1] * y + inverse[0, 2]
             dy = -(inverse[1, 0] * x + inverse[1, 1] * y + inverse[1, 2])
-            best, plane, facing = 1e9, -1, 0.0
-            for p in range(planes.offset.shape[0]):
-                n = planes.normal
-                slope = n[p, 0] * dx + n[p, 1] * dy - n[p, 2]
-                if slope == 0.0:
-                    continue
-                t = offset[p] / slope
-                if t <= 0.5 or t >= best:
-                    continue
-                up, a = t * dy + eye[1], planes.across
-                u = a[p, 0] * (t * dx + eye[0]) + a[p, 1] * up + a[p, 2] * (eye[2] - t)
-                place = (u / PERIOD - np.floor(u / PERIOD)) * SKYLINE
-                if up > planes.top[p, int(place) % SKYLINE]:
-                    continue
-                best, plane, facing = t, p, slope
-            if plane < 0:
-                # Nothing there: a black void would give the place away.
-                code[row, column], depth[row, column] = planes.category[0], np.inf
-                plane, best, facing = 0, 3000.0, -1.0
-            p, t = plane, best
+            t, p = _meet(dx, dy, eye, offset, planes)
+            if p < 0:
+                # Beyond the edge of the first plane, which is the sky outdoors, it goes on.
+                t, p = 2999.0, 0
             px, py, pz = t * dx, t * dy, -t
-            a, d = planes.across, planes.down
             sx, sy, sz = px + eye[0], py + eye[1], pz + eye[2]
-            u = a[p, 0] * sx + a[p, 1] * sy + a[p, 2] * sz
-            v = d[p, 0] * sx + d[p, 1] * sy + d[p, 2] * sz
-            what, glow, pitch = planes.category[p], planes.glow[p], planes.pitch[p]
-            texture, tint = planes.tile[p], planes.tint[p]
-            start_u, start_v, rim = 0.0, 0.0, -1
-            for q in range(panels.plane.shape[0]):
-                e = panels.edges[q]
-                if panels.plane[q] != p or u < e[0] or v < e[1] or u > e[2] or v > e[3]:
-                    continue
-                what, glow, pitch = panels.category[q], panels.glow[q], panels.pitch[q]
-                texture, tint, start_u, start_v = panels.tile[q], panels.tint[q], e[0], e[1]
-                border = min(min(u - e[0], e[2] - u), min(v - e[1], e[3] - v))
-                rim = q if border < panels.frame[q] else -1
+            a, d, n = planes.across[p], planes.down[p], planes.normal[p]
+            u = a[0] * sx + a[1] * sy + a[2] * sz
+            v = d[0] * sx + d[1] * sy + d[2] * sz
+            q = _hung(panels, p, u, v)
             length = np.sqrt(dx * dx + dy * dy + 1)
-            n = planes.normal[p]
-            grazing = max(abs(facing) / length, 0.06)
-            footprint = t * scale / pitch / np.sqrt(grazing)
-            colour = sample(tiles[texture], (u - start_u) / pitch, (v - start_v) / pitch, footprint)
-            r, g, s = colour[0] * tint[0], colour[1] * tint[1], colour[2] * tint[2]
-            if rim >= 0:
-                r, g, s, glow = panels.rim[rim, 0], panels.rim[rim, 1], panels.rim[rim, 2], 0.0
-            code[row, column] = what
+            grazing = max(abs(n[0] * dx + n[1] * dy - n[2]) / length, 0.06)
+            wide = t * scale / np.sqrt(grazing)
+            code[row, column] = planes.category[p] if q < 0 else panels.category[q]
             depth[row, column] = t if t < 2900 else np.inf
+            glow = planes.glow[p]
+            if q < 0:
+                pitch, tint = planes.pitch[p], planes.tint[p]
+                albedo = sample(tiles[planes.tile[p]], u / pitch, v / pitch, wide / pitch)
+            else:
+                pitch, tint, e = panels.pitch[q], panels.tint[q], panels.edges[q]
+                glow = panels.glow[q]
+                albedo = sample(
+                    tiles[panels.tile[q]], (u - e[0]) / pitch, (v - e[1]) / pitch, wide / pitch
+                )
+                if min(min(u - e[0], e[2] - u), min(v - e[1], e[3] - v)) < panels.frame[q]:
+                    albedo, tint, glow = (1.0, 1.0, 1.0), panels.rim[q], 0.0
             if planes.glow[p] > 0:
                 # The sky pales towards the horizon.
-                pale = np.exp(-max(dy, 0.0) * 3.0)
-                light[row, column, 0] = r + pale * (0.75 * tint[0] - r) * 0.6
-                light[row, column, 1] = g + pale * (0.8 * tint[1] - g) * 0.6
-                light[row, column, 2] = s + pale * (0.85 * tint[2] - s) * 0.6
+                pale = 0.6 * np.exp(-max(dy, 0.0) * 3.0)
+                for c in range(3):
+                    white = 0.75 + 0.05 * c
+                    light[row, column, c] = tint[c] * (albedo[c] + pale * (white - albedo[c]))
                 continue
-            er, eg, es = ambient[p, 0], ambient[p, 1], ambient[p, 2]
-            shut = 1.0
-            for other in range(planes.offset.shape[0]):
-                m = planes.normal[other]
-                gap = abs(m[0] * px + m[1] * py + m[2] * pz - offset[other])
-                if other != p and gap < 12 and planes.glow[other] == 0:
-                    shut *= 1 - 0.38 * np.exp(-gap / 2.5)
-            for k in range(spheres.shape[0]):
-                x0, y0, z0 = spheres[k, 0] - px, spheres[k, 1] - py, spheres[k, 2] - pz
-                far2 = x0 * x0 + y0 * y0 + z0 * z0 + 1e-6
-                if far2 > 49 * spheres[k, 3] ** 2:
-                    continue
-                rise = (x0 * n[0] + y0 * n[1] + z0 * n[2]) / np.sqrt(far2)
-                if rise > 0:
-                    shut *= 1 - 0.75 * rise * min(spheres[k, 3] ** 2 / far2 - 0.02, 1.0)
-            er, eg, es = er * shut, eg * shut, es * shut
-            for lit in range(direction.shape[0]):
-                cosine = n[0] * direction[lit, 0] + n[1] * direction[lit, 1] + n[2] * direction[lit, 2]
-                if cosine <= 0 or lamp[lit, 1] <= 0:
-                    continue
-                share = cosine
-                if lit == 0:
-                    share *= _shadow(spheres, direction[lit], px, py, pz, soft)
-                er += share * lamp[lit, 0]
-                eg += share * lamp[lit, 1]
-                es += share * lamp[lit, 2]
+            place = (px, py, pz)
+            share = _open(place, p, offset, planes, spheres)
+            around = (share * ambient[p, 0], share * ambient[p, 1], share * ambient[p, 2])
+            arrives = _arrives(place, p, around, planes, spheres, direction, lamp, soft)
             gain = 1.0
             if pool[4] > 0:
                 near = (sx - pool[0]) ** 2 + (sy - pool[1]) ** 2 + (sz - pool[2]) ** 2
                 gain += pool[4] * np.exp(-near / (pool[3] * pool[3]))
             if flash[1] > 0:
                 gain = min(gain * (flash[0] / (t * length + 1.0)) ** flash[1], 4.0)
-            light[row, column, 0] = r * (er * gain + glow)
-            light[row, column, 1] = g * (eg * gain + glow)
-            light[row, column, 2] = s * (es * gain + glow)
+            for c in range(3):
+                light[row, column, c] = albedo[c] * tint[c] * (arrives[c] * gain + glow)

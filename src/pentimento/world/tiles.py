@@ -1,8 +1,8 @@
 """Surfaces as tiles: plaster, brick, planks, grass, foliage, shelves, façades, print and more.
 
-A tile is a square bitmap that repeats without seams, with its smaller versions. Each kind is painted
-in a few variants, once per process; scenes tint and scale them. Values are the square roots of
-linear light, which eight bits hold well.
+A tile is a square bitmap that repeats without seams, with its smaller versions. Each kind is
+painted in a few variants, once per process; scenes tint and scale them. Values are the square
+roots of linear light, which eight bits hold well.
 
 Alphabet: N side of a tile; M texels of a tile and all its smaller versions.
 """
@@ -104,7 +104,7 @@ def _grid() -> tuple[Field, Field]:
 
 def _plaster(rng: Rng) -> Field:
     field = 0.05 * _noise(rng, 1.6) + rng.uniform(0.01, 0.05) * _noise(rng, 0.4)
-    return _colour(rng, 110, 245, 0.12) * (1 + field[..., None])
+    return np.asarray(_colour(rng, 110, 245, 0.12) * (1 + field[..., None]), np.float32)
 
 
 def _wallpaper(rng: Rng) -> Field:
@@ -114,7 +114,8 @@ def _wallpaper(rng: Rng) -> Field:
     waves += 0.8 * np.cos(2 * np.pi * (n * x + m * y)) * np.cos(2 * np.pi * (n * x - m * y))
     amount = 1 / (1 + np.exp(-6 * (waves - rng.uniform(-0.3, 0.9))))[..., None]
     a, b = _colour(rng, 90, 235, 0.2), _colour(rng, 90, 235, 0.2)
-    return (a + amount * (b - a)) * (1 + 0.03 * _noise(rng, 0.7)[..., None])
+    wall = (a + amount * (b - a)) * (1 + 0.03 * _noise(rng, 0.7)[..., None])
+    return np.asarray(wall, np.float32)
 
 
 def _courses(rng: Rng, rows: int, columns: int, shift: float, gap: float) -> tuple[Any, Any]:
@@ -248,24 +249,28 @@ def _leaves(
                 if not (-reach < x < SIDE + reach and -reach < y < SIDE + reach):
                     continue
                 if kind == "ellipse":
-                    cv2.ellipse(canvas, (int(x), int(y)), axes, angle, 0, 360, value, -1, cv2.LINE_AA)
+                    cv2.ellipse(
+                        canvas, (int(x), int(y)), axes, angle, 0, 360, value, -1, cv2.LINE_AA
+                    )
                 else:
-                    points = np.rint(corners + [x, y]).astype(np.int32)
+                    points = np.rint(corners + np.array([x, y])).astype(np.int32)
                     cv2.fillPoly(canvas, [points], value, cv2.LINE_AA)
     return canvas
 
 
 def _foliage(rng: Rng) -> Field:
-    hue = np.array([(60, 88, 34), (84, 104, 44), (44, 70, 40), (72, 96, 52), (132, 84, 34)][rng.integers(5)])
+    hue = np.array(
+        [(60, 88, 34), (84, 104, 44), (44, 70, 40), (72, 96, 52), (132, 84, 34)][rng.integers(5)]
+    )
     canvas = np.full((SIDE, SIDE, 3), 0.012, np.float32)
     depth = iter(np.linspace(0.15, 1.5, 2600))
 
     def colour() -> Any:
-        return linear(np.clip(hue * rng.uniform(0.75, 1.35) * (1 + 0.1 * rng.normal(0, 1, 3)), 2, 250)
-                      ) * next(depth) * rng.uniform(0.5, 1.5)  # fmt: skip
+        leaf = hue * rng.uniform(0.75, 1.35) * (1 + 0.1 * rng.normal(0, 1, 3))
+        return linear(np.clip(leaf, 2, 250)) * next(depth) * rng.uniform(0.5, 1.5)
 
     canvas = _leaves(rng, canvas, 2600, colour, (0.012, 0.035), ("ellipse",))
-    return canvas * (1 + 0.5 * np.tanh(_noise(rng, 1.7)))[..., None]
+    return np.asarray(canvas * (1 + 0.5 * np.tanh(_noise(rng, 1.7)))[..., None], np.float32)
 
 
 def _clutter(rng: Rng) -> Field:
@@ -385,7 +390,12 @@ def _weave(rng: Rng) -> Field:
     x, y = _grid()
     a, b = _colour(rng, 20, 240, 0.4), _colour(rng, 20, 240, 0.4)
     n, kind = int(rng.integers(1, 12)), int(rng.integers(4))
-    amount = [0 * x, (x * n) % 1 < 0.5, (y * n) % 1 < 0.5, ((x * n) % 1 < 0.5) ^ ((y * n) % 1 < 0.5)]
+    amount = [
+        0 * x,
+        (x * n) % 1 < 0.5,
+        (y * n) % 1 < 0.5,
+        ((x * n) % 1 < 0.5) ^ ((y * n) % 1 < 0.5),
+    ]
     mix = a + np.asarray(amount[kind], np.float32)[..., None] * (b - a)
     return np.asarray(mix * (1 + 0.05 * _noise(rng, rng.uniform(0.1, 1.5))[..., None]), np.float32)
 

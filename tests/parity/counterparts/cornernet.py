@@ -11,7 +11,7 @@ from parity.counterparts import Build, Counterpart, keyed
 from parity.fixture import Fixture, Run
 from pentimento.compat.cornernet import CORNERNET, TRIPLETS
 from pentimento.losses.peaks import offset_smooth_l1, peak_focal, probability, pull_and_push
-from pentimento.ops import corners
+from pentimento.ops import corners, looks
 from pentimento.ops.corner_pairs import pair_corners
 from pentimento.ops.peaks import at_places, centre_radius, corner_radius, draw_peak
 from pentimento.ops.soft_nms import soft_nms
@@ -117,11 +117,12 @@ def _loss(run: Run) -> dict[str, Tensor]:
         parts["push"] = parts["push"] + run.params["push_weight"] * push
     total = torch.stack(list(parts.values())).sum() / run.params["stacks"]
     total.backward()
-    heat = probability(inputs["s0.tl_heat"])
+    heats = [probability(inputs[f"s{stack}.tl_heat"]) for stack in (0, 1)]
     out |= {name: (value / run.params["stacks"]).view(1) for name, value in parts.items()}
     out |= {
-        "loss": total.view(1), "neg_loss_tl": peak_focal(heat, inputs["gt_tl"]),
-        "neg_loss_no_positive": peak_focal(heat, 0.9 * inputs["gt_tl"]),
+        "loss": total.view(1),
+        "neg_loss_tl": sum(peak_focal(heat, inputs["gt_tl"]) for heat in heats),
+        "neg_loss_no_positive": sum(peak_focal(heat, 0.9 * inputs["gt_tl"]) for heat in heats),
     }  # fmt: skip
     for name, x in learnt.items():
         assert x.grad is not None
@@ -141,6 +142,25 @@ def _suppress(run: Run) -> dict[str, Tensor]:
     }  # fmt: skip
 
 
+def _testing(run: Run) -> dict[str, Tensor]:
+    image = run.inputs["image_bgr"].numpy().astype(np.uint8)
+    pairs, middles, out = [], [], {}
+    for scale in run.params["scales"]:
+        seen, look = looks.framed(image, scale)
+        if scale == 1:
+            out["network_input_scale1"] = torch.from_numpy(seen)
+        centred = f"centers_scale{scale}" in run.inputs
+        found = run.inputs[f"detections_scale{scale}"].numpy()
+        pairs.append(looks.gathered(found, look, drop_outside=centred))
+        if centred and scale == 1:
+            middles.append(looks.gathered_centres(run.inputs["centers_scale1"].numpy(), look))
+    rows = np.concatenate(pairs)
+    if middles:
+        rows = centernet_triplets.confirmed(rows, np.concatenate(middles))
+    kept = looks.best_of(rows, run.params["categories"])
+    return out | {f"class{kind + 1}": torch.from_numpy(each) for kind, each in enumerate(kept)}
+
+
 def _ops(fixture: Fixture) -> Counterpart:
     radius = centre_radius if "triplets" in fixture.name else corner_radius
 
@@ -151,6 +171,8 @@ def _ops(fixture: Fixture) -> Counterpart:
             return _decode(run)
         if run.name.startswith("soft_nms"):
             return _suppress(run)
+        if run.name.startswith("test"):
+            return _testing(run)
         return {"pools": _pools, "draw": _draw, "loss": _loss}[run.name](run)
 
     return Counterpart(call)

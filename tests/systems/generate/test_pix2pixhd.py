@@ -117,7 +117,7 @@ def test_a_style_is_one_for_a_whole_thing() -> None:
 def test_styles_must_be_learnt_before_they_are_drawn() -> None:
     system = Pix2PixHD(TINY)
     x = one_hot(batch().labels, 19)
-    with pytest.raises(ConfigError, match="learn_styles"):
+    with pytest.raises(ConfigError, match="pentimento styles"):
         system.predict(x)
     system.learn_styles([batch(2)])
     with torch.no_grad():  # a fresh network hardly sees its features

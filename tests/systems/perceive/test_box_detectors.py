@@ -70,6 +70,9 @@ def test_answers_lie_in_the_picture(name: str, shape: tuple[int, int, int]) -> N
     assert (found.boxes.xyxy >= 0).all()
     assert (found.boxes.xyxy <= [shape[1], shape[0]] * 2).all()
     assert (np.diff(found.boxes.scores) <= 0).all()
+    if name != "centernet":
+        again = build(name).look(image, 0.0, (1.0, 0.7))
+        assert (again.boxes.xyxy <= [shape[1], shape[0]] * 2).all()
     with pytest.raises(ValueError, match="uint8"):
         build(name).predict(image.astype(np.float32))
 

@@ -1,4 +1,4 @@
-// Requests to the studio's own server. Addresses are relative: the launch's key is part of the page's.
+// Requests to the studio's own server. Addresses are relative: the page's own holds the key.
 
 /** A failure whose message is meant for the person. */
 export class Refusal extends Error {

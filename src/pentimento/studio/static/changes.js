@@ -24,11 +24,13 @@ export class Changes {
       ...commands.map((command, index) => {
         const source = pictures[command.other ?? command.reference] ?? "";
         const text = `${capital(spoken(command.region))} ${VERBS[command.verb]} ${source}`;
-        const remove = element("button", { type: "button", className: "quiet", title: "Remove" }, icon("close"));
+        const looks = { type: "button", className: "quiet", title: "Remove" };
+        const remove = element("button", looks, icon("close"));
         remove.setAttribute("aria-label", `Remove: ${text}`);
         remove.onclick = () =>
           this.#replace(`Remove ${spoken(command.region)}`, commands.filter((_, i) => i !== index));
-        const row = element("li", { className: "command" }, element("span", { className: "what" }, text), remove);
+        const what = element("span", { className: "what" }, text);
+        const row = element("li", { className: "command" }, what, remove);
         if (command.verb !== "mirror") row.append(this.#amount(index, text));
         return row;
       }),
@@ -40,12 +42,14 @@ export class Changes {
   #amount(index, text) {
     const { sheet } = this.desk;
     const { amount } = sheet.facts.commands[index];
-    const slider = element("input", { type: "range", min: 0, max: 100, value: Math.round(100 * amount) });
+    const value = Math.round(100 * amount);
+    const slider = element("input", { type: "range", min: 0, max: 100, value });
     slider.setAttribute("aria-label", `How much: ${text}`);
     const changed = () =>
       sheet.facts.commands.map((c, i) => (i === index ? { ...c, amount: slider.value / 100 } : c));
     slider.oninput = () => this.preview(changed());
-    slider.onchange = () => this.#replace(`Blend ${spoken(sheet.facts.commands[index].region)}`, changed());
+    const { region } = sheet.facts.commands[index];
+    slider.onchange = () => this.#replace(`Blend ${spoken(region)}`, changed());
     return element(
       "label", { className: "blend" }, element("span", {}, "own"), slider, element("span", {}, "other"),
     );

@@ -7,10 +7,14 @@ export const TOOL_KEYS = {
   hand: "h",
 };
 
+const TAKES_KEYS = "select, input:not([type=range], [type=checkbox])";
+
 /** Listen to keys; `actions` maps names to functions. */
 export function listen(actions) {
   const table = [
-    ...Object.entries(TOOL_KEYS).map(([tool, key]) => [key, `${tool[0].toUpperCase()}${tool.slice(1)}`, () => actions.tool(tool)]),
+    ...Object.entries(TOOL_KEYS).map(([tool, key]) => [
+      key, `${tool[0].toUpperCase()}${tool.slice(1)}`, () => actions.tool(tool),
+    ]),
     ["[", "Smaller brush", () => actions.brush(1 / 1.2)],
     ["]", "Larger brush", () => actions.brush(1.2)],
     ["m", "Show or hide regions", actions.regions],
@@ -31,7 +35,7 @@ export function listen(actions) {
   ];
   const arrows = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
   addEventListener("keydown", (event) => {
-    if (document.querySelector("dialog[open]") || event.target.matches("input, select")) return;
+    if (document.querySelector("dialog[open]") || event.target.matches(TAKES_KEYS)) return;
     if (event.ctrlKey || event.metaKey) {
       const key = event.key.toLowerCase();
       if (key === "z" && event.shiftKey) run(event, actions.redo);
@@ -51,7 +55,7 @@ export function listen(actions) {
   const rows = [
     ...table, ...control.map(([key, text]) => [`Ctrl ${key.toUpperCase()}`, text]),
     ["Space", "Drag the photo"], ["Alt", "Brush and eraser trade places"],
-    ["Shift", "Scale both ways alike; straight steps of ten by arrows"], ["Arrows", "Move the region (with Move)"],
+    ["Arrows", "Move the chosen region"], ["Shift", "Keep proportions; ten steps by arrows"],
   ];
   find("#keys").replaceChildren(
     ...rows.flatMap(([key, text]) => [

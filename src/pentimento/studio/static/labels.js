@@ -1,4 +1,4 @@
-// Raster functions over label maps: flat arrays of side × side classes. Nothing here knows the page.
+// Raster functions over label maps, flat arrays of side × side classes; they know no page.
 
 /** A box of pixels (right and bottom exclusive) cut to the map, or null. */
 function clipped(left, top, right, bottom, side) {

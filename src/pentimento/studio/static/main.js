@@ -90,7 +90,6 @@ async function begin(facts) {
   desk = new Desk(sheet, stage, previewer);
   sheet.addEventListener("labels", ({ detail }) => stage.showLabels(sheet, detail));
   sheet.addEventListener("trouble", ({ detail }) => trouble(detail));
-  sheet.addEventListener("settled", () => document.body.classList.remove("saving"));
   previewer.addEventListener("trouble", ({ detail }) => trouble(detail));
   previewer.addEventListener("picture", ({ detail }) => showPicture(detail));
   stage.showLabels(sheet, null);
@@ -107,10 +106,10 @@ async function begin(facts) {
   previewer.ask();
 }
 
-function showPicture({ picture, start, fine }) {
+function showPicture({ picture, start, kind }) {
   stage.showPainted(picture);
   stage.afterDrawing.push(() => {
-    performance.measure(fine ? "fine" : "quick", { start, end: performance.now() });
+    performance.measure(kind, { start, end: performance.now() });
   });
 }
 
@@ -131,7 +130,9 @@ function change(label, command) {
 function leave() {
   desk?.previewer.stop();
   chooser?.close();
-  desk = chooser = saving = second = null;
+  stage?.close();
+  second?.close();
+  stage = desk = chooser = saving = second = null;
   document.body.classList.remove("open", "editing");
 }
 
@@ -249,7 +250,9 @@ find("#divider").oninput = ({ target }) => {
   stage.compare = target.value / 100;
   stage.draw();
 };
-find("#size").oninput = ({ target }) => desk?.resizeBrush(Math.exp((target.value / 100) * brushRange()));
+find("#size").oninput = ({ target }) => {
+  desk?.resizeBrush(Math.exp((target.value / 100) * brushRange()));
+};
 for (const button of document.querySelectorAll("#tools [data-tool]")) {
   const key = TOOL_KEYS[button.dataset.tool].toUpperCase();
   button.title = `${button.getAttribute("aria-label")} (${key})`;
@@ -329,7 +332,8 @@ function pinch(id, point) {
   const before = pointers.get(id);
   const apart = (p) => Math.hypot(p.x - other.x, p.y - other.y);
   stage.viewport.pan((point.x - before.x) / 2, (point.y - before.y) / 2);
-  zoom(apart(point) / Math.max(1, apart(before)), { x: (point.x + other.x) / 2, y: (point.y + other.y) / 2 });
+  const middle = { x: (point.x + other.x) / 2, y: (point.y + other.y) / 2 };
+  zoom(apart(point) / Math.max(1, apart(before)), middle);
 }
 
 canvas.onpointerup = canvas.onpointercancel = (event) => {

@@ -22,15 +22,18 @@ export class Previewer extends EventTarget {
   hurry(commands) {
     const now = performance.now();
     if (this.#flying || now - this.#last < SPACING) return;
-    this.ask(commands);
+    this.#request(commands, "live");
   }
 
-  /** Ask for what is there now, and for a finer picture once the person rests. */
-  ask(commands) {
+  /** Ask for what is there now, and for a finer picture once it is shown and the person rests. */
+  async ask(commands) {
     clearTimeout(this.#timer);
-    const start = performance.now();
-    this.#request(commands, false, start);
-    this.#timer = setTimeout(() => this.#request(commands, true, performance.now()), RESTING);
+    await this.#request(commands, "quick");
+    const newest = this.#asked;
+    clearTimeout(this.#timer);
+    this.#timer = setTimeout(() => {
+      if (newest === this.#asked) this.#request(commands, "fine");
+    }, RESTING);
   }
 
   stop() {
@@ -38,17 +41,18 @@ export class Previewer extends EventTarget {
     this.#shown = Infinity;
   }
 
-  async #request(commands, fine, start) {
+  async #request(commands, kind) {
     const number = ++this.#asked;
+    const start = performance.now();
     this.#last = start;
     this.#flying++;
     try {
       const draft = await this.sheet.draft(commands);
-      const { facts, data } = await api.preview(this.sheet.id, draft, fine);
+      const { facts, data } = await api.preview(this.sheet.id, draft, kind === "fine");
       if (number < this.#shown) return;
       this.#shown = number;
       const picture = new ImageData(data, facts.side);
-      this.dispatchEvent(new CustomEvent("picture", { detail: { picture, start, fine } }));
+      this.dispatchEvent(new CustomEvent("picture", { detail: { picture, start, kind } }));
     } catch (error) {
       if (error.status !== 409) {
         this.dispatchEvent(new CustomEvent("trouble", { detail: error }));

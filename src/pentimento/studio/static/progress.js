@@ -18,10 +18,11 @@ export async function watched(work) {
   let done = false;
   async function poll() {
     try {
-      const { job, starts } = await api.health();
+      const { job } = await api.health();
       if (done) return;
-      const stage = job ? (STAGES[job.stage] ?? job.stage) : starts ? "Starting the model" : "Starting";
-      find("#progress-text").textContent = job ? `${stage} · ${job.seconds.toFixed(0)} s` : stage;
+      const stage = job && (STAGES[job.stage] ?? job.stage);
+      const text = job ? `${stage} · ${job.seconds.toFixed(0)} s` : "Starting the model";
+      find("#progress-text").textContent = text;
       find("#progress").hidden = false;
     } catch {
       // the work itself reports what is wrong

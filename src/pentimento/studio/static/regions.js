@@ -30,11 +30,8 @@ export class Regions {
     );
     choose.onclick = () => this.desk.choose(value);
     const toggle = (mark, title, set, after) => {
-      const button = element(
-        "button",
-        { className: `region-${mark}`, type: "button", title: `${title} ${name}`, "aria-pressed": "false" },
-        icon(mark),
-      );
+      const looks = { className: `region-${mark}`, type: "button", title: `${title} ${name}` };
+      const button = element("button", { ...looks, "aria-pressed": "false" }, icon(mark));
       button.setAttribute("aria-label", `${title} ${name}`);
       button.onclick = () => {
         const on = !set.has(value);

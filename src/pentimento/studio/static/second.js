@@ -4,6 +4,8 @@ import * as api from "./api.js";
 import { PICTURES, chooseFile, element, find } from "./element.js";
 import { spoken } from "./vocabulary.js";
 
+const CLOSER = 1.15; // the frame's rim is mostly background
+
 export class SecondPicture {
   constructor(desk, { change, guarded, samples }) {
     Object.assign(this, { desk, change, guarded, samples });
@@ -18,10 +20,16 @@ export class SecondPicture {
     this.#fillSamples();
     this.#listen();
     desk.sheet.addEventListener("facts", () => this.list());
-    new ResizeObserver(() => this.draw()).observe(this.canvas);
+    this.observer = new ResizeObserver(() => this.draw());
+    this.observer.observe(this.canvas);
     this.list();
     const [first] = this.keys();
     if (first) this.guarded(() => this.show(first));
+  }
+
+  /** Let go of the panel: another document is shown next. */
+  close() {
+    this.observer.disconnect();
   }
 
   keys() {
@@ -57,7 +65,8 @@ export class SecondPicture {
     const { pictures } = this.desk.sheet.facts;
     find("#second-list").replaceChildren(
       ...this.keys().map((key) => {
-        const button = element("button", { type: "button", className: "chip" }, pictures[key]);
+        const title = `Show ${pictures[key]}`;
+        const button = element("button", { type: "button", className: "chip", title }, pictures[key]);
         button.setAttribute("aria-pressed", String(key === this.key));
         button.onclick = () => this.guarded(() => this.show(key));
         return button;
@@ -91,23 +100,40 @@ export class SecondPicture {
     this.draw();
   }
 
-  /** Show the face's frame, and the chosen region brighter than the rest. */
+  /** Where the canvas shows the frame: the face fills its height, the photo goes on around it. */
+  #placed() {
+    const { clientWidth: width, clientHeight: height } = this.canvas;
+    const scale = (Math.min(width, height) / this.frame.side) * CLOSER;
+    const side = scale * this.frame.side;
+    return { scale, left: (width - side) / 2, top: (height - side) / 2 };
+  }
+
+  /** Show the face, and the chosen region brighter than the rest. */
   draw() {
-    if (!this.key) return;
     const { canvas, context, frame } = this;
+    if (!this.key || !canvas.clientWidth) return;
     const density = window.devicePixelRatio || 1;
-    const size = canvas.clientWidth;
-    if (!size) return;
-    canvas.width = canvas.height = Math.round(size * density);
-    const scale = canvas.width / frame.side;
+    canvas.width = Math.round(canvas.clientWidth * density);
+    canvas.height = Math.round(canvas.clientHeight * density);
+    const { scale, left, top } = this.#placed();
+    const place = () =>
+      context.setTransform(density * scale, 0, 0, density * scale, density * left, density * top);
     const [[a, b, c], [d, e, f]] = frame.matrix;
     const det = a * e - b * d;
-    context.setTransform(scale, 0, 0, scale, 0, 0);
-    context.transform(e / det, -d / det, -b / det, a / det, (b * f - e * c) / det, (d * c - a * f) / det);
+    place();
+    const [x, y] = [(b * f - e * c) / det, (d * c - a * f) / det];
+    context.transform(e / det, -d / det, -b / det, a / det, x, y);
     context.imageSmoothingQuality = "high";
     context.drawImage(this.photo, 0, 0);
-    context.setTransform(scale, 0, 0, scale, 0, 0);
+    context.globalCompositeOperation = "source-atop";
+    context.fillStyle = "rgb(20 22 28 / 47%)";
+    context.beginPath();
+    context.rect(-1e5, -1e5, 2e5, 2e5);
+    place();
+    context.rect(0, 0, frame.side, frame.side);
+    context.fill("evenodd");
     context.drawImage(this.#veil(), 0, 0);
+    context.globalCompositeOperation = "source-over";
   }
 
   #veil() {
@@ -128,11 +154,7 @@ export class SecondPicture {
     let dragging = false;
     canvas.onpointerdown = (event) => {
       if (!this.key) return;
-      const { left, top, width } = canvas.getBoundingClientRect();
-      const scale = this.frame.side / width;
-      const x = Math.floor((event.clientX - left) * scale);
-      const y = Math.floor((event.clientY - top) * scale);
-      const region = this.desk.sheet.vocabulary.borrowed(this.labels[y * this.frame.side + x]);
+      const region = this.#under(event);
       if (!region) return;
       this.choose(region);
       canvas.setPointerCapture(event.pointerId);
@@ -156,6 +178,17 @@ export class SecondPicture {
       dragging = false;
       ghost.hidden = true;
     };
+  }
+
+  /** The region under the pointer that can be taken, or undefined. */
+  #under(event) {
+    const box = this.canvas.getBoundingClientRect();
+    const { scale, left, top } = this.#placed();
+    const { side } = this.frame;
+    const x = Math.floor((event.clientX - box.left - left) / scale);
+    const y = Math.floor((event.clientY - box.top - top) / scale);
+    if (x < 0 || y < 0 || x >= side || y >= side) return undefined;
+    return this.desk.sheet.vocabulary.borrowed(this.labels[y * side + x]);
   }
 
   #overStage({ clientX, clientY }) {

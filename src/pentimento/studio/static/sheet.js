@@ -1,5 +1,5 @@
 // The open document as the page holds it: the server's facts, the labels, and the painted layer.
-// Emits "facts", "labels" (detail: the changed box, or null for all), "settled" and "trouble".
+// Emits "facts", "labels" (detail: the changed box, or null for all) and "trouble".
 
 import * as api from "./api.js";
 import { Vocabulary } from "./vocabulary.js";
@@ -13,7 +13,6 @@ export class Sheet extends EventTarget {
     this.matrix = null;
     this.protected = new Set();
     this.saving = Promise.resolve();
-    this.pending = 0;
   }
 
   get id() {
@@ -81,19 +80,15 @@ export class Sheet extends EventTarget {
 
   /** Show another state of the history. */
   jump(position) {
-    return this.#queue(async () => {
-      if (position < 0 || position >= this.facts.steps.length) return;
-      this.#take(await api.move(this.id, position));
-      await this.fetchFrame();
-    });
+    return this.#queue(() => this.#show(position));
   }
 
   undo() {
-    return this.#queue(() => this.#step(-1));
+    return this.#queue(() => this.#show(this.facts.position - 1));
   }
 
   redo() {
-    return this.#queue(() => this.#step(1));
+    return this.#queue(() => this.#show(this.facts.position + 1));
   }
 
   /** Bring a second picture in; return its key. */
@@ -104,23 +99,27 @@ export class Sheet extends EventTarget {
     return added;
   }
 
-  async #step(by) {
-    const position = this.facts.position + by;
+  async #show(position) {
     if (position < 0 || position >= this.facts.steps.length) return;
     this.#take(await api.move(this.id, position));
     await this.fetchFrame();
   }
 
   #queue(work) {
-    this.pending++;
     const done = this.saving.then(work);
-    this.saving = done
-      .catch((error) => this.#emit("trouble", error))
-      .finally(() => {
-        this.pending--;
-        if (!this.pending) this.#emit("settled", null);
-      });
+    this.saving = done.catch((error) => this.#recover(error));
     return this.saving;
+  }
+
+  /** Say what went wrong, and go back to the state that the server has. */
+  async #recover(error) {
+    this.#emit("trouble", error);
+    try {
+      this.#take(await api.load(this.id));
+      await this.fetchFrame();
+    } catch {
+      // the server is away: the first trouble has said so
+    }
   }
 
   #take(facts) {

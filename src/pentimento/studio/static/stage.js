@@ -18,14 +18,24 @@ export class Stage {
     this.regionsShown = true;
     this.decorations = []; // functions of (context, viewport), drawn in screen pixels
     this.afterDrawing = [];
-    new ResizeObserver(() => this.resize()).observe(canvas.parentElement);
+    this.observer = new ResizeObserver(() => this.resize());
+    this.observer.observe(canvas.parentElement);
     this.resize();
+  }
+
+  /** Let go of the canvas: another document is drawn on it next. */
+  close() {
+    this.observer.disconnect();
+    cancelAnimationFrame(this.#drawing);
+    this.draw = () => {};
   }
 
   resize() {
     const { clientWidth, clientHeight } = this.canvas.parentElement;
     const { screen } = this.viewport;
-    if (screen.width > 1) this.viewport.pan((clientWidth - screen.width) / 2, (clientHeight - screen.height) / 2);
+    if (screen.width > 1) {
+      this.viewport.pan((clientWidth - screen.width) / 2, (clientHeight - screen.height) / 2);
+    }
     this.viewport.screen = { width: clientWidth, height: clientHeight };
     const density = window.devicePixelRatio || 1;
     this.canvas.width = Math.round(clientWidth * density);

@@ -16,6 +16,7 @@ class Brush {
 
   down(point, event) {
     this.last = point;
+    this.before = this.desk.sheet.layer.slice();
     this.erasing = this.erases !== event.altKey;
     this.move(point, event);
   }
@@ -37,6 +38,14 @@ class Brush {
     this.last = null;
     const { sheet, chosen } = this.desk;
     this.desk.finish(this.erasing ? "Erase paint" : `Paint ${sheet.vocabulary.name(chosen)}`);
+  }
+
+  /** A second finger came down, or another tool was taken: the stroke was not meant. */
+  cancel() {
+    if (!this.last) return;
+    this.last = null;
+    this.desk.sheet.layer.set(this.before);
+    this.desk.changed(null);
   }
 
   decorate(context, viewport) {
@@ -223,7 +232,8 @@ class Move {
     }
     if (!box) return;
     const centre = { x: (box.left + box.right) / 2, y: (box.top + box.bottom) / 2 };
-    this.grip = { from: point, corner, centre, labels: sheet.labels.slice(), layer: sheet.layer.slice() };
+    const [labels, layer] = [sheet.labels.slice(), sheet.layer.slice()];
+    this.grip = { from: point, corner, centre, labels, layer };
   }
 
   move(point, event) {
@@ -231,7 +241,10 @@ class Move {
     const { from, corner, centre, labels, layer } = this.grip;
     const change = { centre, dx: 0, dy: 0, scaleX: 1, scaleY: 1 };
     if (corner) {
-      const held = (axis) => Math.min(4, Math.max(0.25, (point[axis] - centre[axis]) / (corner[axis] - centre[axis])));
+      const held = (axis) => {
+        const factor = (point[axis] - centre[axis]) / (corner[axis] - centre[axis]);
+        return Math.min(4, Math.max(0.25, factor));
+      };
       change.scaleX = held("x");
       change.scaleY = event.shiftKey ? change.scaleX : held("y");
     } else {

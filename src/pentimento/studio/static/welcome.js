@@ -49,10 +49,12 @@ export class Welcome {
           element("span", {}, `${edits} ${edits === 1 ? "edit" : "edits"}, ${ago(minutes)}`),
         );
         go.onclick = () => this.open(() => api.load(id));
-        const remove = element("button", { type: "button", className: "quiet", title: "Delete" }, icon("close"));
+        const looks = { type: "button", className: "quiet", title: "Delete" };
+        const remove = element("button", looks, icon("close"));
         remove.setAttribute("aria-label", `Delete ${name}`);
         remove.onclick = async () => {
-          if (!window.confirm(`Delete the edits of ${name}? The photo itself stays where it is.`)) return;
+          const question = `Delete the edits of ${name}? The photo itself stays where it is.`;
+          if (!window.confirm(question)) return;
           await this.guarded(() => api.discard(id));
           await this.show();
         };

@@ -42,7 +42,7 @@ from pentimento.engine.system import OptimizerSpec, Split, Terms, Update
 from pentimento.errors import ConfigError
 from pentimento.losses.adversarial import feature_matching, least_squares
 from pentimento.losses.perceptual import VGG, load_vgg
-from pentimento.metrics.images import psnr, ssim
+from pentimento.metrics.images import Likeness
 from pentimento.nn.critic import MultiscaleCritic
 from pentimento.nn.norm import draw_weights, instance_norm
 from pentimento.nn.resnet_generator import ResNetGenerator, output_layers
@@ -422,20 +422,15 @@ class Pix2PixHD:
         With an enhancer there is also `coarse_ssim`, of the global generator at half the size: all
         that means something during stage one.
         """
-        found: dict[str, list[float]] = {"ssim": [], "psnr": []}
-        if self._coarse:
-            found["coarse_ssim"] = []
+        fine, coarse = Likeness(), Likeness()
         for batch in batches:
-            fakes = self._repaint(batch, enhance=self.config.enhance)
-            for fake, real in zip(arrays(fakes), arrays(batch.image), strict=True):
-                found["ssim"].append(ssim(real, fake))
-                found["psnr"].append(psnr(real, fake))
+            painted = self._repaint(batch, enhance=self.config.enhance)
+            fine.add(arrays(batch.image), arrays(painted))
             if self._coarse:
                 small = halved(batch)
-                fakes = self._repaint(small, enhance=False)
-                for fake, real in zip(arrays(fakes), arrays(small.image), strict=True):
-                    found["coarse_ssim"].append(ssim(real, fake))
-        return {name: float(np.mean(values)) for name, values in found.items()}
+                coarse.add(arrays(small.image), arrays(self._repaint(small, enhance=False)))
+        found = fine.value()
+        return found | {"coarse_ssim": coarse.value()["ssim"]} if self._coarse else found
 
     def samples(self, batch: Batch) -> Tensor:
         """Per picture: its classes, painted by the global generator, with the enhancer, the truth.

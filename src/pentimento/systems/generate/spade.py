@@ -38,7 +38,7 @@ from pentimento.engine.system import OptimizerSpec, Split, Terms, Update
 from pentimento.errors import ConfigError
 from pentimento.losses.adversarial import feature_matching, hinge, wasserstein
 from pentimento.losses.perceptual import Judge, check_judge
-from pentimento.metrics.images import psnr, ssim
+from pentimento.metrics.images import Likeness
 from pentimento.nn.norm import instance_norm
 from pentimento.ops.instances import instance_edges
 from pentimento.ops.pad import pad_to_multiple
@@ -444,13 +444,10 @@ class SPADE:
 
     def validate(self, batches: Iterable[Batch]) -> dict[str, float]:
         """Measure likeness to the true pictures, in their own styles: SSIM and PSNR in dB."""
-        found: dict[str, list[float]] = {"ssim": [], "psnr": []}
+        likeness = Likeness()
         for batch in batches:
-            fakes = self._repaint(batch)
-            for fake, real in zip(arrays(fakes), arrays(batch.image), strict=True):
-                found["ssim"].append(ssim(real, fake))
-                found["psnr"].append(psnr(real, fake))
-        return {name: float(np.mean(values)) for name, values in found.items()}
+            likeness.add(arrays(batch.image), arrays(self._repaint(batch)))
+        return likeness.value()
 
     def samples(self, batch: Batch) -> Tensor:
         """Per picture: its classes, painted in its own style, the truth."""

@@ -40,7 +40,6 @@ from pentimento.ops.pad import pad_to_multiple
 from pentimento.systems.generate.pix2pix import Direction
 
 STYLE_LEVELS: Final = ("relu1_2", "relu2_2", "relu3_3", "relu4_3")
-CONTENT_LEVEL: Final = 1
 LAST_UNIT: Final = 16.0
 _HALF: Final = 127.5
 
@@ -54,9 +53,13 @@ class Config:
         style_size: shorter side to which it is scaled; finer strokes with smaller ones.
         width: channels of the first layer.
         blocks: residual blocks.
+        beside: whether the network paints beside the picture, which is added: content is there from
+            the first step, and minutes are enough. The paper's begins with grey.
         size: S of the training pictures.
         judge: whose features are compared: `features` (bundled), `vgg16:FILE` or `vgg19:FILE`.
-        content_weight: of the features of the second level.
+        content_level: which level's features are the content, from 0 on; a coarser one leaves the
+            style more freedom. 1 in the paper, of VGG; of `features` the last, 3, does best.
+        content_weight: of them.
         style_weight: of the Gram matrices of the first four levels.
         smooth_weight: of the total variation.
         lr: Adam's learning rate.
@@ -68,11 +71,13 @@ class Config:
     style_size: int = 256
     width: int = 32
     blocks: int = 5
+    beside: bool = False
     size: int = 256
     judge: str = "features"
+    content_level: int = 3
     content_weight: float = 1.0
-    style_weight: float = 300.0
-    smooth_weight: float = 0.05
+    style_weight: float = 200.0
+    smooth_weight: float = 10.0
     lr: float = 1e-3
     batch_size: int = 4
     steps: int = 40_000
@@ -83,6 +88,8 @@ class Config:
             raise ValueError(f"size must be a multiple of 8, from 32 on; got {self.size}")
         if self.style_size < 32:
             raise ValueError(f"style_size must be at least 32, got {self.style_size}")
+        if not 0 <= self.content_level < len(STYLE_LEVELS):
+            raise ValueError(f"content_level is one of 0 to 3, got {self.content_level}")
         if not self.style:
             raise ValueError("style: a picture file or painting:SEED")
         check_judge(self.judge)
@@ -91,13 +98,14 @@ class Config:
 def paper() -> Config:
     """Return the PyTorch examples' numbers; `vgg16.safetensors` must lie in the working folder."""
     return Config(
-        judge="vgg16:vgg16.safetensors", content_weight=1e5, style_weight=1e10, smooth_weight=0.0
-    )
+        judge="vgg16:vgg16.safetensors", content_level=1, content_weight=1e5, style_weight=1e10,
+        smooth_weight=0.0,
+    )  # fmt: skip
 
 
 def compact() -> Config:
     """Return a network with a quarter of the arithmetic; minutes on a CPU core."""
-    return Config(width=16, blocks=4, size=128, batch_size=2, steps=1_500)
+    return Config(width=16, blocks=4, beside=True, size=128, batch_size=2, lr=2e-4, steps=1_500)
 
 
 def tiny() -> Config:
@@ -165,7 +173,6 @@ class Transformer(nn.Module):
         self.blocks = nn.Sequential(*(Block(4 * width) for _ in range(blocks)))
         self.up = nn.ModuleList([_layer(4 * width, 2 * width, 3), _layer(2 * width, width, 3)])
         self.last = nn.Conv2d(width, 3, 9, padding=4, padding_mode="reflect")
-        nn.init.constant_(self.last.bias, 128 / LAST_UNIT)  # type: ignore[arg-type]  # it has one
 
     def forward(self, picture: Tensor) -> Tensor:
         """Paint (B, 3, H, W) in [0, 255] anew; the result may leave that range.
@@ -189,7 +196,7 @@ def content_and_style(
 
     Args:
         seen: its features, fine to coarse.
-        content: those of the picture it was painted from, at `CONTENT_LEVEL`.
+        content: those of the picture it was painted from, at `content_level`.
         style: Gram matrices (1, C, C) of the style picture, per level.
         config: for the weights.
     """
@@ -197,7 +204,7 @@ def content_and_style(
         F.mse_loss(gram(x), g.expand(len(x), -1, -1)) for x, g in zip(seen, style, strict=True)
     ]
     return {
-        "content": config.content_weight * F.mse_loss(seen[CONTENT_LEVEL], content),
+        "content": config.content_weight * F.mse_loss(seen[config.content_level], content),
         "style": config.style_weight * torch.stack(apart).sum(),
     }
 
@@ -222,7 +229,15 @@ class StyleTransfer:
 
     def __init__(self, config: Config) -> None:
         c = self.config = config
-        self.networks = nn.ModuleDict({"transformer": Transformer(c.width, c.blocks)})
+        network = Transformer(c.width, c.blocks)
+        bias = network.last.bias
+        assert bias is not None
+        if c.beside:  # the picture itself is where it begins
+            nn.init.zeros_(network.last.weight)
+            nn.init.zeros_(bias)
+        else:
+            nn.init.constant_(bias, 128 / LAST_UNIT)
+        self.networks = nn.ModuleDict({"transformer": network})
         self.optimizers = {
             "transformer": OptimizerSpec(("transformer",), c.lr, schedule=linear_decay(0.5))
         }
@@ -243,12 +258,12 @@ class StyleTransfer:
         return terms
 
     def _paint(self, image: Tensor) -> Tensor:
-        painted: Tensor = self.networks["transformer"]((image + 1) * _HALF)
-        return painted / _HALF - 1
+        painted: Tensor = self.networks["transformer"]((image + 1) * _HALF) / _HALF
+        return image + painted if self.config.beside else painted - 1
 
     def _terms(self, painted: Tensor, image: Tensor) -> dict[str, Tensor]:
         with torch.no_grad():
-            content = self._judge(image)[CONTENT_LEVEL]
+            content = self._judge(image)[self.config.content_level]
             style = self._grams(image.device)
         terms = content_and_style(self._judge(painted), content, style, self.config)
         if self.config.smooth_weight:

@@ -121,8 +121,8 @@ def srresnet() -> Config:
 def compact() -> Config:
     """Return a generator with an eighth of the weights, judged by the bundled network."""
     return Config(
-        width=32, blocks=8, size=96, critic_width=24, pixel_weight=1.0, perceptual_weight=0.05,
-        batch_size=8, lr=4e-4, steps=3_000,
+        width=32, blocks=8, size=96, critic_width=24, pixel_weight=1.0, perceptual_weight=0.1,
+        adversarial_weight=1e-3, batch_size=8, lr=4e-4, steps=3_000,
     )  # fmt: skip
 
 

@@ -5,7 +5,7 @@ heatmap finds centres, and a pair counts only if a centre of its class lies in i
 are pooled in cascade, so that they see inside too; centres see their whole row and column.
 
 Differs: colours are RGB in [-1, 1] like everywhere here; the network gets the authors' BGR.
-Differs: `predict` looks once, without the mirrored picture, unless it is asked to.
+Differs: `predict` looks once, without the mirrored picture; `look` does as the authors do.
 
 Alphabet: N pictures; K classes or peaks; M objects; S side; maps at stride 4.
 
@@ -29,6 +29,7 @@ from pentimento.engine.system import OptimizerSpec, Split, Terms, Update
 from pentimento.losses.peaks import offset_smooth_l1, peak_focal, probability, pull_and_push
 from pentimento.metrics.objects import mean_average_precision
 from pentimento.nn.large_hourglass import BLOCKS, DIMS, Conv, Trunk, heads
+from pentimento.ops import looks
 from pentimento.ops.corner_pairs import pair_corners
 from pentimento.ops.corners import (
     bottom_pool,
@@ -40,7 +41,6 @@ from pentimento.ops.corners import (
 )
 from pentimento.ops.frames import cut, inverse, moved, normalised, similarity
 from pentimento.ops.peaks import at_places, centre_radius, draw_peak, local_maxima, top_peaks
-from pentimento.ops.soft_nms import soft_nms
 from pentimento.structures import Boxes, Instances
 
 STRIDE: Final = 4
@@ -351,7 +351,8 @@ class CenterNetTriplets:
                     kinds = batch.classes[row].cpu().numpy()[kept]
                     ones = np.ones(len(boxes), np.float32)
                     truths.append(Instances(Boxes(boxes, ones), kinds, self.config.classes))
-                    answers.append(self._instances(objects, 0.0))
+                    found_here = looks.best_of(objects, len(self.config.classes))
+                    answers.append(_instances(found_here, 0.0, self.config.classes))
         return mean_average_precision(truths, answers)
 
     def _found(self, image: Tensor) -> tuple[NDArray[Any], NDArray[Any]]:
@@ -364,28 +365,12 @@ class CenterNetTriplets:
         middles[..., :2] *= STRIDE
         return pairs, middles
 
-    def _instances(self, objects: NDArray[Any], threshold: float) -> Instances:
-        """Suppress softly within each class, and keep the hundred best."""
-        rows = []
-        for kind in range(len(self.config.classes)):
-            own = objects[(objects[:, 7] == kind) & (objects[:, 4] > 0)][:, :5].astype(np.float32)
-            kept, count = soft_nms(own, "exp")
-            rows.append(np.column_stack([kept[:count], np.full(count, kind)]))
-        table = np.concatenate(rows)
-        table = table[table[:, 4] >= threshold]
-        table = table[np.argsort(-table[:, 4], kind="stable")][:100]
-        boxes = Boxes(table[:, :4].astype(np.float32), table[:, 4].astype(np.float32).clip(0, 1))
-        return Instances(boxes, table[:, 5].astype(np.int64), self.config.classes)
-
-    def predict(
-        self, image: NDArray[np.uint8], threshold: float = 0.3, *, flip: bool = False
-    ) -> Instances:
+    def predict(self, image: NDArray[np.uint8], threshold: float = 0.3) -> Instances:
         """Return the objects of a picture, best first, in its pixels.
 
         Args:
-            image: (H, W, 3) uint8 RGB of any size; seen with its long side at `config.size`.
+            image: (H, W, 3) uint8 RGB of any size; seen once, with its long side at `config.size`.
             threshold: least score.
-            flip: look at the mirrored picture too, as the authors do; twice as slow.
         """
         if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or 0 in image.shape:
             raise ValueError(f"expected (H, W, 3) uint8 RGB, got {image.shape} {image.dtype}")
@@ -399,11 +384,6 @@ class CenterNetTriplets:
         network.eval()
         with torch.inference_mode():
             (found,), (middles,) = self._found(x)
-            if flip:
-                (other,), (more,) = self._found(x.flip(3))
-                other[:, [0, 2]] = side - other[:, [2, 0]]
-                more[:, 0] = side - more[:, 0]
-                found, middles = np.concatenate([found, other]), np.concatenate([middles, more])
         network.train(was_training)
         back = inverse(matrix)
         corners = moved(found[:, :4].reshape(-1, 2, 2), back).reshape(-1, 4)
@@ -412,7 +392,46 @@ class CenterNetTriplets:
         near &= corners[:, 3] < height + _OUTSIDE
         found[:, :4] = corners.clip(0, np.array([width, height] * 2))
         middles[:, :2] = moved(middles[:, :2], back)
-        return self._instances(confirmed(found[near], middles), threshold)
+        kept = looks.best_of(confirmed(found[near], middles), len(self.config.classes))
+        return _instances(kept, threshold, self.config.classes)
+
+    def look(
+        self, image: NDArray[np.uint8], threshold: float = 0.3, scales: Sequence[float] = (1.0,)
+    ) -> Instances:
+        """Return the objects of a picture as the authors measure them (`ops/looks.py`).
+
+        Args:
+            image: (H, W, 3) uint8 RGB of any size; seen at its own resolution times each scale,
+                plain and mirrored.
+            threshold: least score.
+            scales: more than one is what the paper calls multi-scale; centres count at scale 1.
+
+        Raises:
+            ValueError: 1 is not among the scales.
+        """
+        network = self.networks["detector"]
+        device = next(network.parameters()).device
+        was_training = network.training
+        network.eval()
+        if 1 not in scales:
+            raise ValueError(f"centres are taken at scale 1, which is not among {scales}")
+        rows, middles = [], []
+        for scale in scales:
+            seen, look = looks.framed(np.ascontiguousarray(image[..., ::-1]), scale)
+            with torch.inference_mode():
+                maps = network(torch.from_numpy(seen).to(device))[-1]
+                count = min(self.config.peaks, look.cells[0] * look.cells[1])
+                both = pair_corners(maps, count, apart=self.config.apart)
+                found = centres(maps, count).cpu().numpy()
+            rows.append(looks.gathered(both.cpu().numpy(), look, drop_outside=True))
+            if scale == 1:
+                middles.append(looks.gathered_centres(found, look))
+        network.train(was_training)
+        pairs = confirmed(np.concatenate(rows), np.concatenate(middles))
+        # Scaled sides are whole pixels: on the way back a box may end just outside.
+        pairs[:, :4] = pairs[:, :4].clip(0, np.array([*image.shape[1::-1]] * 2))
+        kept = looks.best_of(pairs, len(self.config.classes))
+        return _instances(kept, threshold, self.config.classes)
 
     def samples(self, batch: Batch) -> Tensor:
         """Return rows of picture, true and found points (red, green, blue), classes merged."""
@@ -431,3 +450,15 @@ class CenterNetTriplets:
 
     def load_extra_state(self, state: Mapping[str, Tensor]) -> None:
         """Nothing to take back."""
+
+
+def _instances(
+    found: Sequence[NDArray[np.float32]], threshold: float, names: tuple[str, ...]
+) -> Instances:
+    """Return rows (n, 5) of each class as one list, best first."""
+    kinds = np.concatenate([np.full(len(rows), kind) for kind, rows in enumerate(found)])
+    table = np.concatenate(found)
+    order = np.argsort(-table[:, 4], kind="stable")
+    order = order[table[order, 4] >= threshold]
+    boxes = Boxes(table[order, :4], table[order, 4].clip(0, 1))
+    return Instances(boxes, kinds[order].astype(np.int64), names)

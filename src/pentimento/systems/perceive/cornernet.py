@@ -5,7 +5,7 @@ along the edges that meet there; a tag per corner says which two belong together
 what the map's stride took. No anchors.
 
 Differs: colours are RGB in [-1, 1] like everywhere here; the network gets the authors' BGR.
-Differs: `predict` looks once, without the mirrored picture, unless it is asked to.
+Differs: `predict` looks once, without the mirrored picture; `look` does as the authors do.
 
 Alphabet: N pictures; K classes or peaks; M objects; S side; maps at stride 4.
 
@@ -14,7 +14,7 @@ Alphabet: N pictures; K classes or peaks; M objects; S side; maps at stride 4.
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass as plain_dataclass
-from typing import Any, Final, Literal
+from typing import Final, Literal
 
 import numpy as np
 import torch
@@ -29,11 +29,11 @@ from pentimento.engine.system import OptimizerSpec, Split, Terms, Update
 from pentimento.losses.peaks import offset_smooth_l1, peak_focal, probability, pull_and_push
 from pentimento.metrics.objects import mean_average_precision
 from pentimento.nn.large_hourglass import BLOCKS, DIMS, Conv, Trunk, heads
+from pentimento.ops import looks
 from pentimento.ops.corner_pairs import pair_corners
 from pentimento.ops.corners import bottom_pool, left_pool, right_pool, top_pool
 from pentimento.ops.frames import cut, inverse, moved, normalised, similarity
 from pentimento.ops.peaks import at_places, corner_radius, draw_peak
-from pentimento.ops.soft_nms import soft_nms
 from pentimento.structures import Boxes, Instances
 
 STRIDE: Final = 4
@@ -277,7 +277,8 @@ class CornerNet:
                     kinds = batch.classes[row].cpu().numpy()[kept]
                     ones = np.ones(len(boxes), np.float32)
                     truths.append(Instances(Boxes(boxes, ones), kinds, self.config.classes))
-                    answers.append(self._instances(objects, 0.0))
+                    found_here = looks.best_of(objects, len(self.config.classes))
+                    answers.append(_instances(found_here, 0.0, self.config.classes))
         return mean_average_precision(truths, answers)
 
     def _found(self, image: Tensor) -> Tensor:
@@ -287,28 +288,12 @@ class CornerNet:
         found = pair_corners(maps, min(self.config.peaks, cells), apart=self.config.apart)
         return torch.cat([found[..., :4] * STRIDE, found[..., 4:]], 2)
 
-    def _instances(self, objects: NDArray[Any], threshold: float) -> Instances:
-        """Suppress softly within each class, and keep the hundred best."""
-        rows = []
-        for kind in range(len(self.config.classes)):
-            own = objects[(objects[:, 7] == kind) & (objects[:, 4] > 0)][:, :5].astype(np.float32)
-            kept, count = soft_nms(own, "exp")
-            rows.append(np.column_stack([kept[:count], np.full(count, kind)]))
-        table = np.concatenate(rows)
-        table = table[table[:, 4] >= threshold]
-        table = table[np.argsort(-table[:, 4], kind="stable")][:100]
-        boxes = Boxes(table[:, :4].astype(np.float32), table[:, 4].astype(np.float32).clip(0, 1))
-        return Instances(boxes, table[:, 5].astype(np.int64), self.config.classes)
-
-    def predict(
-        self, image: NDArray[np.uint8], threshold: float = 0.3, *, flip: bool = False
-    ) -> Instances:
+    def predict(self, image: NDArray[np.uint8], threshold: float = 0.3) -> Instances:
         """Return the objects of a picture, best first, in its pixels.
 
         Args:
-            image: (H, W, 3) uint8 RGB of any size; seen with its long side at `config.size`.
+            image: (H, W, 3) uint8 RGB of any size; seen once, with its long side at `config.size`.
             threshold: least score.
-            flip: look at the mirrored picture too, as the authors do; twice as slow.
         """
         if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or 0 in image.shape:
             raise ValueError(f"expected (H, W, 3) uint8 RGB, got {image.shape} {image.dtype}")
@@ -322,14 +307,41 @@ class CornerNet:
         network.eval()
         with torch.inference_mode():
             found = self._found(x)[0].cpu().numpy()
-            if flip:
-                other = self._found(x.flip(3))[0].cpu().numpy()
-                other[:, [0, 2]] = side - other[:, [2, 0]]
-                found = np.concatenate([found, other])
         network.train(was_training)
         corners = moved(found[:, :4].reshape(-1, 2, 2), inverse(matrix))
         found[:, :4] = corners.clip(0, (width, height)).reshape(-1, 4)
-        return self._instances(found, threshold)
+        kept = looks.best_of(found, len(self.config.classes))
+        return _instances(kept, threshold, self.config.classes)
+
+    def look(
+        self, image: NDArray[np.uint8], threshold: float = 0.3, scales: Sequence[float] = (1.0,)
+    ) -> Instances:
+        """Return the objects of a picture as the authors measure them (`ops/looks.py`).
+
+        Args:
+            image: (H, W, 3) uint8 RGB of any size; seen at its own resolution times each scale,
+                plain and mirrored.
+            threshold: least score.
+            scales: more than one is what the paper calls multi-scale.
+        """
+        network = self.networks["detector"]
+        device = next(network.parameters()).device
+        was_training = network.training
+        network.eval()
+        rows = []
+        for scale in scales:
+            seen, look = looks.framed(np.ascontiguousarray(image[..., ::-1]), scale)
+            with torch.inference_mode():
+                maps = network(torch.from_numpy(seen).to(device))[-1]
+                count = min(self.config.peaks, look.cells[0] * look.cells[1])
+                pairs = pair_corners(maps, count, apart=self.config.apart)
+            rows.append(looks.gathered(pairs.cpu().numpy(), look))
+        network.train(was_training)
+        # Scaled sides are whole pixels: on the way back a box may end just outside.
+        found = np.concatenate(rows)
+        found[:, :4] = found[:, :4].clip(0, np.array([*image.shape[1::-1]] * 2))
+        kept = looks.best_of(found, len(self.config.classes))
+        return _instances(kept, threshold, self.config.classes)
 
     def samples(self, batch: Batch) -> Tensor:
         """Return rows of picture, true corners and corners found, classes merged."""
@@ -350,3 +362,15 @@ class CornerNet:
 
     def load_extra_state(self, state: Mapping[str, Tensor]) -> None:
         """Nothing to take back."""
+
+
+def _instances(
+    found: Sequence[NDArray[np.float32]], threshold: float, names: tuple[str, ...]
+) -> Instances:
+    """Return rows (n, 5) of each class as one list, best first."""
+    kinds = np.concatenate([np.full(len(rows), kind) for kind, rows in enumerate(found)])
+    table = np.concatenate(found)
+    order = np.argsort(-table[:, 4], kind="stable")
+    order = order[table[order, 4] >= threshold]
+    boxes = Boxes(table[order, :4], table[order, 4].clip(0, 1))
+    return Instances(boxes, kinds[order].astype(np.int64), names)

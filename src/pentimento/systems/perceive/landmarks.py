@@ -82,7 +82,7 @@ class Config:
     decoding: Decoding = "soft"
     augmented: bool = True
     batch_size: int = 24
-    steps: int = 2500
+    steps: int = 3600
     lr: float = 2.5e-3
     weight_decay: float = 0.01
     schedule: Literal["cosine", "steps"] = "cosine"
