@@ -25,11 +25,15 @@ export class Previewer extends EventTarget {
     this.#request(commands, "live");
   }
 
-  /** Ask for what is there now, and for a finer picture once the person rests. */
-  ask(commands) {
+  /** Ask for what is there now, and for a finer picture once it is shown and the person rests. */
+  async ask(commands) {
     clearTimeout(this.#timer);
-    this.#request(commands, "quick");
-    this.#timer = setTimeout(() => this.#request(commands, "fine"), RESTING);
+    await this.#request(commands, "quick");
+    const newest = this.#asked;
+    clearTimeout(this.#timer);
+    this.#timer = setTimeout(() => {
+      if (newest === this.#asked) this.#request(commands, "fine");
+    }, RESTING);
   }
 
   stop() {

@@ -87,7 +87,7 @@ def paper() -> Config:
 
 def compact() -> Config:
     """Return a model with half the units; minutes on a CPU core."""
-    return Config(class_width=200, width=600, critic_width=120, critic_class_width=25, steps=10_000)
+    return Config(class_width=200, width=600, critic_width=120, dropout=0.2, lr=5e-4, steps=10_000)
 
 
 def tiny() -> Config:

@@ -105,7 +105,7 @@ def paper() -> Config:
 
 def compact() -> Config:
     """Return a network with a quarter of the arithmetic; minutes on a CPU core."""
-    return Config(width=16, blocks=4, beside=True, size=128, batch_size=2, steps=1_500)
+    return Config(width=16, blocks=4, beside=True, size=128, batch_size=2, lr=2e-4, steps=1_500)
 
 
 def tiny() -> Config:
