@@ -154,7 +154,7 @@ def main(data: str, steps: int, unseen: int) -> None:
     for stacks in (1, 2, 4):
         torch.manual_seed(0)
         stacked = hourglass.StackedHourglasses(
-            replace(hourglass.compact(), stacks=stacks, width=48, sigma=1.5)
+            replace(hourglass.compact(), stacks=stacks, width=48, sigma=1.5, decoding="dark")
         )
         seconds = train(stacked, seen)
         name = f"hourglass, {stacks} stack" + "s" * (stacks > 1)
