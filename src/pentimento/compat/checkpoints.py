@@ -1,6 +1,7 @@
 """Any official checkpoint that there is a system for: told apart by its keys."""
 
 from pathlib import Path
+from types import ModuleType
 from typing import Any, Final
 
 import torch
@@ -44,7 +45,8 @@ def load_official(path: Path, epoch: str = "latest") -> tuple[Any, dict[str, str
         for painter in (style_transfer, super_resolution):
             if painter.recognises(state):
                 return painter.from_official(state)
-        for perceiver in (landmarks, retinaface, cornernet, centernet):
+        perceivers: tuple[ModuleType, ...] = (landmarks, retinaface, cornernet, centernet)
+        for perceiver in perceivers:
             if perceiver.recognises(state):
                 return perceiver.from_official(state), {}
     return translation.load_official(path, epoch)
