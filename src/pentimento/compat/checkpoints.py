@@ -1,6 +1,7 @@
 """Any official checkpoint that there is a system for: told apart by its keys."""
 
 from pathlib import Path
+from types import ModuleType
 from typing import Any, Final
 
 import torch
@@ -41,10 +42,10 @@ def load_official(path: Path, epoch: str = "latest") -> tuple[Any, dict[str, str
     """
     if path.is_file():
         state = read_pth(path, (*super_resolution.WRAPPERS, "state_dict"))
-        for kind in (style_transfer, super_resolution):
-            if kind.recognises(state):
-                return kind.from_official(state)
-        perceivers: tuple[Any, ...] = (landmarks, retinaface, cornernet, centernet)
+        for painter in (style_transfer, super_resolution):
+            if painter.recognises(state):
+                return painter.from_official(state)
+        perceivers: tuple[ModuleType, ...] = (landmarks, retinaface, cornernet, centernet)
         for perceiver in perceivers:
             if perceiver.recognises(state):
                 return perceiver.from_official(state), {}
