@@ -41,7 +41,7 @@ def make_photo() -> NDArray[np.uint8]:
     for seed, side in enumerate((60, 80, 100, 140, 180, 240, 300, 400, 500)):
         photo[2480 : 2480 + side, x : x + side] = portrait(seed, side).picture
         x += side + 40
-    return photo
+    return np.asarray(photo, np.uint8)
 
 
 class Stopwatch:

@@ -41,11 +41,10 @@ def load_official(path: Path, epoch: str = "latest") -> tuple[Any, dict[str, str
     """
     if path.is_file():
         state = read_pth(path, (*super_resolution.WRAPPERS, "state_dict"))
-        for kind in (style_transfer, super_resolution):
-            if kind.recognises(state):
-                return kind.from_official(state)
-        perceivers: tuple[Any, ...] = (landmarks, retinaface, cornernet, centernet)
-        for perceiver in perceivers:
+        for painter in (style_transfer, super_resolution):
+            if painter.recognises(state):
+                return painter.from_official(state)
+        for perceiver in (landmarks, retinaface, cornernet, centernet):
             if perceiver.recognises(state):
                 return perceiver.from_official(state), {}
     return translation.load_official(path, epoch)
