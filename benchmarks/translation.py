@@ -40,6 +40,7 @@ _SIZE: Final = 256
 _PAINTERS: Final = {"pix2pix": ("generator",), "cyclegan": ("a_to_b",)}
 KINDS: Final = ("plain", "ours", "ours bf16")
 MEMORY_KINDS: Final = ("bands", "whole")
+_HELD: Final[list[Any]] = []
 
 
 def build(name: str) -> Any:
@@ -119,6 +120,7 @@ def step(system: Any, kind: str, size: int) -> Callable[[], None]:
     fabric = launch(settings)
     context = placed(fabric, system)
     context.__enter__()
+    _HELD.append(context)  # a context that is forgotten ends, and its precision with it
     optimizers = Optimizers(fabric, system.networks, system.optimizers, settings)
 
     def call() -> None:
