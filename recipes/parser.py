@@ -8,8 +8,8 @@ DATA is the folder that holds `london_faces` and, where there, `faker_portraits`
 
 1. `teacher`: rendered portraits and the London people of the training side, small crops;
 2. the teacher finds the faces of the unlabelled pictures and labels what it is sure of;
-3. `student`: from the teacher's weights, with those faces in the mixture;
-4. the student labels them again; `final`: the same at a larger crop;
+3. `student`: from the teacher's weights, with those faces in the mixture, larger crops;
+4. `final`: the same at full size;
 5. scores, a sheet to look at, the card and the model.
 
 Every stage leaves its result under `--out`; the same command continues where it was stopped.
@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import click
+import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -48,14 +49,15 @@ from pentimento.systems.perceive.face_parsing import (
     tiny,
 )
 
-# Parts of a few pixels weigh more; skin, hair and background would drown them.
 ABOUT: Final = "face parser, weights/face_parsing: about an hour on two busy cores"
+# Parts of a few pixels weigh more; skin, hair and background would drown them.
 _CLASS_WEIGHTS: Final = tuple(
-    {"nose": 1.5, "l_ear": 1.5, "r_ear": 1.5, "eye_g": 1.5}.get(
+    {"nose": 1.5, "eye_g": 1.5, "ear_r": 4.0, "neck_l": 5.0}.get(
         name, 1.0 if name in ("background", "skin", "hair", "hat", "neck", "cloth") else 2.0
     )
     for name in CELEBAMASK19.classes
 )
+_STAGES: Final = ("teacher", "student", "final")
 _CERTAIN: Final = 0.75
 _LONDON_PARTS: Final = (
     "skin", "nose", "l_eye", "r_eye", "l_brow", "r_brow", "l_ear", "r_ear", "u_lip", "l_lip",
@@ -69,18 +71,20 @@ class Plan:
 
     Attributes:
         config: the network, at its final size.
-        small: side of the crops of `teacher` and `student`.
+        sizes: of the crops of `teacher`, `student` and `final`.
         world: rendered portraits to train on.
-        steps: of `teacher`, `student` and `final`.
+        steps: of the three stages.
+        rates: learning rates of the three stages.
         unlabelled: at most so many unlabelled pictures.
         unseen: rendered portraits of the evaluation.
         precision: of the forward passes.
     """
 
     config: Config
-    small: int
+    sizes: tuple[int, int, int]
     world: int
     steps: tuple[int, int, int]
+    rates: tuple[float, float, float]
     unlabelled: int
     unseen: int
     precision: str = "bf16"
@@ -88,13 +92,14 @@ class Plan:
 
 def full() -> Plan:
     """Return the plan of the bundled weights."""
-    config = replace(compact(), size=192, class_weights=_CLASS_WEIGHTS)
-    return Plan(config, 128, 1200, (1250, 600, 250), 10_000, 500)
+    config = replace(compact(), size=224, dice=1.0, class_weights=_CLASS_WEIGHTS, batch_size=8)
+    steps, rates = (2500, 500, 440), (1.4e-3, 1e-3, 1e-3)
+    return Plan(config, (128, 192, 224), 3200, steps, rates, 10_000, 500)
 
 
 def smoke() -> Plan:
     """Return a plan of seconds, for the tests."""
-    return Plan(replace(tiny(), size=64), 64, 8, (2, 2, 2), 2, 2, "32")
+    return Plan(replace(tiny(), size=64), (64, 64, 64), 8, (2, 2, 2), (5e-3,) * 3, 2, 2, "32")
 
 
 # Stages
@@ -127,7 +132,7 @@ def train_stage(
             precision=plan.precision,  # type: ignore[arg-type]  # pydantic checks the literal
             workers=0,
             clip=5.0,
-            average_decay=0.998,
+            average_decay=0.99,
         )
         began = time.time()
         outcome = fit(
@@ -173,12 +178,12 @@ def find_all(teacher: FaceParsing, data: Path, out: Path, limit: int) -> dict[st
 def label_all(parser: FaceParsing, data: Path, found: dict[str, Any], out: Path, size: int) -> int:
     """Write `images/` and `labels/` pairs of the faces that were found; return how many.
 
-    A pixel gets a label where the answers for the face and its mirror image, averaged, are certain.
+    A pixel gets a label where the answers for the face and its mirror image, at the parser's size
+    and at a larger one, averaged, are certain.
     """
     for name in ("images", "labels"):
         (out / name).mkdir(parents=True, exist_ok=True)
-    # Photos look best a little larger than the crops of its training, which were varied in scale.
-    larger = FaceParsing(replace(parser.config, size=parser.config.size + 32))
+    larger = FaceParsing(replace(parser.config, size=parser.config.size + 64))
     larger.networks.load_state_dict(parser.networks.state_dict())
     for name, quad in found.items():
         stem = "-".join(Path(name).with_suffix("").parts)
@@ -186,15 +191,55 @@ def label_all(parser: FaceParsing, data: Path, found: dict[str, Any], out: Path,
             continue
         crop = cut(read_rgb(data / name), crop_to_picture(np.array(quad), size), size)
         image = np.rint(crop.clip(0, 255)).astype(np.uint8)
-        shares = larger.probabilities(image, flip=True)
+        shares = np.mean([p.probabilities(image, flip=True) for p in (parser, larger)], 0)
         labels = np.where(shares.max(0) > _CERTAIN, shares.argmax(0), IGNORE).astype(np.uint8)
-        # What it mistakes again and again must not be learnt again: light hair for a hat, dark
-        # coats for background.
-        labels[labels == CELEBAMASK19.value("hat")] = IGNORE
-        labels[size * 3 // 4 :][labels[size * 3 // 4 :] == 0] = IGNORE
+        labels = without_habits(image, labels, shares)
         Image.fromarray(image).save(out / "images" / f"{stem}.png")
         Image.fromarray(labels).save(out / "labels" / f"{stem}.png")
     return len(found)
+
+
+def without_habits(
+    image: NDArray[np.uint8], labels: NDArray[np.uint8], shares: NDArray[np.float32]
+) -> NDArray[np.uint8]:
+    """Return the labels without what the parser mistakes again and again: it must not learn that.
+
+    Highlights taken for hats, dark coats for background and wrinkles for glasses become unknown;
+    teeth, shared out between the lips, become `mouth` by their colour.
+    """
+    size = len(labels)
+    hat, glasses, mouth, upper, lower = CELEBAMASK19.values(
+        "hat", "eye_g", "mouth", "u_lip", "l_lip"
+    )
+    labels = labels.copy()
+    labels[labels == hat] = IGNORE
+    labels[size * 3 // 4 :][labels[size * 3 // 4 :] == 0] = IGNORE
+    if (labels == glasses).mean() < 0.02:  # a pair of them covers four hundredths of the crop
+        labels[(labels == glasses) | (shares[glasses] > 0.2)] = IGNORE
+
+    best = shares.argmax(0)
+    lips = (best == upper) | (best == lower)
+    if lips.any():
+        lab = cv2.cvtColor(image.astype(np.float32) / 255, cv2.COLOR_RGB2LAB)
+        light, red = lab[..., 0], lab[..., 1]
+        teeth = (lips | (best == mouth)) & (light > np.median(light[lips]) + 10)
+        teeth &= red <= np.median(red[lips])
+        edge = np.ones((3, 3), np.uint8)
+        above, below = (
+            cv2.dilate((best == lip).astype(np.uint8), edge, iterations=2) > 0
+            for lip in (upper, lower)
+        )
+        _, numbers, stats, _ = cv2.connectedComponentsWithStats(teeth.astype(np.uint8))
+        number = 1 + int(stats[1:, cv2.CC_STAT_AREA].argmax()) if len(stats) > 1 else 0
+        row = numbers == number
+        wide = stats[number, cv2.CC_STAT_WIDTH] > 2 * stats[number, cv2.CC_STAT_HEIGHT]
+        # A highlight on a lip is small, round, or off the line where the lips meet.
+        if number and wide and row.sum() > 0.1 * lips.sum() and (row & above & below).any():
+            blob = cv2.morphologyEx(row.astype(np.uint8), cv2.MORPH_CLOSE, edge, iterations=2)
+            ring = cv2.dilate(blob, edge) > 0
+            labels[ring & (lips | (best == mouth))] = IGNORE
+            labels[blob > 0] = mouth
+    return labels
 
 
 # Evaluation
@@ -316,29 +361,31 @@ def train(
 ) -> None:
     """Run all stages, or continue them, and write model, scores, sheet and card."""
     plan = smoke() if short else full()
-    small = replace(plan.config, size=plan.small)
-    labelled = world or f"world:count={plan.world}"
+    labelled = world or f"0.6*world:count={plan.world}"
     if (data / "london_faces").is_dir():
         labelled += f",4*london:{data / 'london_faces'}"
     out.mkdir(parents=True, exist_ok=True)
 
-    teacher = replace(small, steps=plan.steps[0])
+    teacher, student, final = (
+        replace(plan.config, size=size, steps=steps, lr=rate)
+        for size, steps, rate in zip(plan.sizes, plan.steps, plan.rates, strict=True)
+    )
     parser = train_stage("teacher", labelled, teacher, plan, out, None, seed)
     found = find_all(parser, data, out / "faces.json", plan.unlabelled)
-    for number, (stage, config) in enumerate((("student", small), ("final", plan.config)), 1):
-        pseudo = out / f"labelled-by-{'teacher' if stage == 'student' else 'student'}"
-        label_all(parser, data, found, pseudo, plan.config.size)
-        config = replace(config, steps=plan.steps[number], lr=config.lr / 2**number)
-        spec = f"{labelled},{pseudo}" if len(found) > 1 else labelled
-        parser = train_stage(stage, spec, config, plan, out, parser, seed + number)
+    label_all(parser, data, found, out / "photos", plan.config.size)
+    both = f"{labelled},{out / 'photos'}" if len(found) > 1 else labelled
+    parser = train_stage("student", both, student, plan, out, parser, seed + 1)
+    parser = train_stage("final", both, final, plan, out, parser, seed + 2)
 
     scores = evaluate_all(parser, data, plan.unseen)
     (out / "scores.json").write_text(json.dumps(scores, indent=2) + "\n")
     Image.fromarray(sheet(parser, data)).save(out / "sheet.png")
-    stages = [json.loads((out / s / "done").read_text()) for s in ("teacher", "student", "final")]
+    stages = [json.loads((out / stage / "done").read_text()) for stage in _STAGES]
     facts = {
         "seed": seed,
         "steps": " + ".join(map(str, plan.steps)),
+        "sizes": ", ".join(map(str, plan.sizes)),
+        "batch": plan.config.batch_size,
         "pseudo": len(found),
         "world": plan.world,
         "minutes": round(sum(stage["seconds"] for stage in stages) / 60),

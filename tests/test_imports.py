@@ -16,7 +16,7 @@ MAY_IMPORT = {
     "structures": {"labels"},
     "ops": BASE,
     "files": BASE | {"ops"},
-    "metrics": BASE | {"ops"},
+    "metrics": BASE | {"ops", "losses"},
     "world": BASE | {"ops", "files"},
     "data": BASE | {"ops", "files", "world"},
     "nn": BASE | {"ops"},
@@ -28,8 +28,10 @@ MAY_IMPORT = {
     "models": {"catalog", "config", "errors", "engine"},
     "systems": BASE | {"ops", "nn", "losses", "data", "metrics", "engine", "models"},
     "compat": BASE | {"ops", "nn", "losses", "systems", "models", "catalog", "engine"},
-    "runtime": BASE | {"ops", "nn", "systems", "models"},
-    "session": BASE | {"ops", "files", "metrics", "systems", "models", "runtime", "catalog"},
+    "runtime": BASE | {"ops", "nn", "systems", "models", "engine"},
+    "session": BASE
+    | {"ops", "files", "world", "metrics", "systems", "models", "runtime", "catalog"},
+    "studio": BASE | {"files", "ops", "session"},
 }
 
 

@@ -9,16 +9,16 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
-    from pentimento.session.api import Edit, edit, load, open, parse
+    from pentimento.session.api import Edit, edit, load, open, parse, see
     from pentimento.session.editor import Result
     from pentimento.session.faces import Where
     from pentimento.structures import LabelMap, Picture
 
 __version__ = "0.1.0"
-__all__ = ["Edit", "LabelMap", "Picture", "Result", "Where", "edit", "load", "open", "parse"]
+__all__ = ["Edit", "LabelMap", "Picture", "Result", "Where", "edit", "load", "open", "parse", "see"]
 
 _HOMES: Final = {
-    **dict.fromkeys(("Edit", "edit", "load", "open", "parse"), "pentimento.session.api"),
+    **dict.fromkeys(("Edit", "edit", "load", "open", "parse", "see"), "pentimento.session.api"),
     "Result": "pentimento.session.editor",
     "Where": "pentimento.session.faces",
     **dict.fromkeys(("LabelMap", "Picture"), "pentimento.structures"),

@@ -35,6 +35,11 @@ class Row:
 
 
 CATALOG: Final[dict[str, Row]] = {
+    "cgan": Row(
+        "generate.cgan:ConditionalGAN",
+        "generate",
+        "small pictures of the class that is asked for",
+    ),
     "pix2pix": Row(
         "generate.pix2pix:Pix2Pix",
         "generate",
@@ -45,6 +50,11 @@ CATALOG: Final[dict[str, Row]] = {
         "generate",
         "large pictures from label maps, coarse to fine, in drawn styles",
     ),
+    "spade": Row(
+        "generate.spade:SPADE",
+        "generate",
+        "pictures from label maps that steer every layer, in drawn styles",
+    ),
     "bicyclegan": Row(
         "generate.bicyclegan:BicycleGAN",
         "generate",
@@ -54,6 +64,16 @@ CATALOG: Final[dict[str, Row]] = {
         "generate.cyclegan:CycleGAN",
         "generate",
         "translate between two kinds of pictures without pairs",
+    ),
+    "style_transfer": Row(
+        "generate.style_transfer:StyleTransfer",
+        "generate",
+        "the content of one picture in the manner of another",
+    ),
+    "super_resolution": Row(
+        "generate.super_resolution:SuperResolution",
+        "generate",
+        "the large picture behind a small one (SRGAN, ESRGAN)",
     ),
     "maskgan": Row(
         "generate.maskgan:MaskGAN",
@@ -70,10 +90,45 @@ CATALOG: Final[dict[str, Row]] = {
         "generate",
         "repaint a region with the content or style of another picture",
     ),
+    "retinaface": Row(
+        "perceive.retinaface:RetinaFace",
+        "perceive",
+        "every face of a picture: box, five points, surface",
+    ),
     "face_parsing": Row(
         "perceive.face_parsing:FaceParsing",
         "perceive",
         "19 parts of an aligned face (U-Net, BiSeNet)",
+    ),
+    "landmarks": Row(
+        "perceive.landmarks:Landmarks",
+        "perceive",
+        "5, 68 or 98 points of a face, by heatmaps or by coordinates",
+    ),
+    "hourglass": Row(
+        "perceive.hourglass:StackedHourglasses",
+        "perceive",
+        "points by stacked hourglasses, each supervised; FAN for faces",
+    ),
+    "features": Row(
+        "perceive.features:Features",
+        "perceive",
+        "what perceptual losses compare with: a small network for pictures of any kind",
+    ),
+    "cornernet": Row(
+        "perceive.cornernet:CornerNet",
+        "perceive",
+        "boxes of named objects, as pairs of corners",
+    ),
+    "centernet_triplets": Row(
+        "perceive.centernet_triplets:CenterNetTriplets",
+        "perceive",
+        "boxes of named objects, as two corners and a centre",
+    ),
+    "centernet": Row(
+        "perceive.centernet:CenterNet",
+        "perceive",
+        "boxes of named objects, their joints and ways, as points",
     ),
     "portrait": Row(
         "generate.portrait:Portrait",

@@ -140,6 +140,34 @@ class Boxes:
 
 
 @dataclass(frozen=True)
+class Instances:
+    """Boxes with the class of each.
+
+    Attributes:
+        boxes: N boxes with scores.
+        classes: (N,) int64, places in `names`.
+        names: of the classes.
+    """
+
+    boxes: Boxes
+    classes: NDArray[np.int64]
+    names: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        """Refuse classes that do not fit the boxes or name nothing."""
+        if self.classes.shape != self.boxes.scores.shape:
+            raise ValueError(f"{len(self.boxes)} boxes but classes of shape {self.classes.shape}")
+        if len(self.classes) and not 0 <= self.classes.min() <= self.classes.max() < len(
+            self.names
+        ):
+            raise ValueError(f"classes must be within 0..{len(self.names) - 1}")
+
+    def __len__(self) -> int:
+        """Return the number of instances."""
+        return len(self.boxes)
+
+
+@dataclass(frozen=True)
 class Keypoints:
     """Named point sets in pixels.
 

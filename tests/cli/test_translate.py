@@ -11,13 +11,15 @@ from click.testing import CliRunner, Result
 from pentimento import models
 from pentimento.cli.convert import command as convert
 from pentimento.cli.translate import command as translate
-from pentimento.compat.pix2pix import save_official
+from pentimento.compat.translation import save_official
 from pentimento.errors import CheckpointError, ConfigError, PentimentoError, PictureError
 from pentimento.files.pictures import open_picture
 from pentimento.session.translation import Translator
 from pentimento.structures import Picture
 from pentimento.systems.generate.cyclegan import CycleGAN, tiny
 from pentimento.systems.generate.pix2pix import Config, Pix2Pix
+from pentimento.systems.generate.super_resolution import SuperResolution
+from pentimento.systems.generate.super_resolution import tiny as enlarging
 
 
 def call(command: object, *words: object) -> Result:
@@ -49,6 +51,32 @@ def test_a_picture_keeps_its_size_and_depth(model: Path, tmp_path: Path) -> None
         assert painted.pixels.shape == (*shape[:2], 3)
         assert painted.pixels.dtype == dtype
         assert painted.pixels.std() > 0
+
+
+def test_a_model_that_enlarges_enlarges_transparency_with_the_picture(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    models.save(SuperResolution(enlarging()), tmp_path / "model", "# A toy")
+    source, out = paint(tmp_path / "in.png", (20, 31, 4)), tmp_path / "out.png"
+    done = call(translate, source, "-o", out, "--model", tmp_path / "model")
+    assert done.exit_code == 0, done.output
+    painted, before = open_picture(out), open_picture(source)
+    assert painted.pixels.shape == (40, 62, 3)
+    assert painted.alpha is not None
+    assert before.alpha is not None
+    assert painted.alpha.shape == (40, 62)
+    assert painted.alpha[::2, ::2].mean() == pytest.approx(before.alpha.mean(), rel=0.05)
+
+
+def test_little_memory_paints_the_same(model: Path, tmp_path: Path) -> None:
+    source = paint(tmp_path / "in.png", (301, 97, 3))
+    written = []
+    for memory in ("0.0001", "1"):
+        out = tmp_path / f"{memory}.png"
+        done = call(translate, source, "-o", out, "--model", model, "--memory", memory)
+        assert done.exit_code == 0, done.output
+        written.append(open_picture(out).pixels.astype(int))
+    assert written[0].shape == (301, 97, 3)
+    assert np.abs(written[0] - written[1]).max() <= 1
 
 
 def test_both_directions_differ(model: Path, tmp_path: Path) -> None:

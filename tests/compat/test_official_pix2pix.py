@@ -8,14 +8,9 @@ import pytest
 import torch
 
 from parity.fixture import COMMITTED
-from pentimento.compat.official import State, read_pth
-from pentimento.compat.pix2pix import (
-    infer_critic,
-    infer_generator,
-    load_official,
-    plain,
-    save_official,
-)
+from pentimento.compat.official import State, plain, read_pth
+from pentimento.compat.pix2pix import infer_critic, infer_generator
+from pentimento.compat.translation import load_official, save_official
 from pentimento.errors import CheckpointError
 from pentimento.systems.generate import cyclegan, pix2pix
 from pentimento.systems.generate.cyclegan import CycleGAN

@@ -4,6 +4,7 @@ Each is built from its `tiny` preset and fed a folder of random faces with smoot
 """
 
 import copy
+import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields, is_dataclass
 from pathlib import Path
@@ -37,7 +38,7 @@ SIDE = 64
 def faces(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("faces")
     random = np.random.default_rng(0)
-    for part in ("images", "labels"):
+    for part in ("images", "labels", "truths"):
         (folder / part).mkdir()
     for person in range(24):
         coarse = random.random((6, 6, len(CELEBAMASK19)))
@@ -45,6 +46,21 @@ def faces(tmp_path_factory: pytest.TempPathFactory) -> Path:
         image = random.integers(0, 256, (SIDE, SIDE, 3), np.uint8)
         cv2.imwrite(str(folder / "labels" / f"{person}.png"), labels)
         cv2.imwrite(str(folder / "images" / f"{person}.png"), cv2.blur(image, (5, 5)))
+        points = random.uniform(0.2, 0.8, (68, 2)) * SIDE
+        points[[36, 45]] = [0.3 * SIDE, 0.4 * SIDE], [0.7 * SIDE, 0.4 * SIDE]
+        marks = [[x, y, True] for x, y in points.tolist()]
+        truths = json.dumps({"landmarks": {"68": marks}})
+        (folder / "truths" / f"{person}.json").write_text(truths)
+    objects = [[8 + 4 * person % 24, 12, 24, 20 + person] for person in range(24)]
+    table = {
+        "images": [{"id": person, "file_name": f"{person}.png"} for person in range(24)],
+        "categories": [{"id": 1, "name": "person"}],
+        "annotations": [
+            {"image_id": person, "category_id": 1, "bbox": box}
+            for person, box in enumerate(objects)
+        ],
+    }
+    (folder / "instances.json").write_text(json.dumps(table))
     return folder
 
 

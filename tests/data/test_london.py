@@ -85,6 +85,15 @@ def test_sides_are_the_subjects_and_the_nose_has_flanks() -> None:
     assert labels[125, 115] == CELEBAMASK19.value("nose")  # beside the bridge, above a wing
 
 
+@pytest.mark.parametrize(("gap", "name"), [(0.4, None), (6.0, "mouth")])
+def test_only_an_open_mouth_is_a_mouth(gap: float, name: str | None) -> None:
+    photo, parts, points = studio_face()
+    parts[147:150, 112:129] = 10
+    points[96], points[101] = (120, 148 - gap / 2), (120, 148 + gap / 2)
+    between = derive_labels(photo, parts, points)[148, 114:127]
+    assert (between == (IGNORE if name is None else CELEBAMASK19.value(name))).all()
+
+
 def test_a_colour_that_is_neither_hair_nor_background_stays_unknown() -> None:
     photo, parts, points = studio_face()
     photo[80:100, 170:200] = (30, 160, 60)  # a green thing beside the head

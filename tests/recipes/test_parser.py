@@ -11,6 +11,7 @@ from click.testing import CliRunner
 from PIL import Image
 
 from pentimento import models
+from pentimento.labels import CELEBAMASK19, IGNORE
 from pentimento.session.faces import aligned_face
 
 RECIPE = Path(__file__).parents[2] / "recipes" / "parser.py"
@@ -61,7 +62,7 @@ def test_recipe_goes_from_data_to_card_and_continues(
 
     assert result.exit_code == 0
     assert (out / "teacher" / "model.safetensors").read_bytes() == teacher
-    assert len(list((out / "labelled-by-student" / "labels").iterdir())) == 2  # the smoke's limit
+    assert len(list((out / "photos" / "labels").iterdir())) == 2  # the smoke's limit
     scores = json.loads((out / "scores.json").read_text())
     assert scores["world"]["faces"] == 2
     card = (weights / "card.md").read_text()
@@ -69,3 +70,31 @@ def test_recipe_goes_from_data_to_card_and_continues(
     assert "{" not in card
     parser = models.load(weights)
     assert parser.predict(np.zeros((40, 40, 3), np.uint8)).values.shape == (40, 40)
+
+
+def test_labels_of_photos_lose_the_parsers_habits(recipe: ModuleType) -> None:
+    skin, glasses, hat, mouth, upper, lower = CELEBAMASK19.values(
+        "skin", "eye_g", "hat", "mouth", "u_lip", "l_lip"
+    )
+    image = np.full((64, 64, 3), (190, 150, 130), np.uint8)
+    labels = np.full((64, 64), skin, np.uint8)
+    labels[:6, :6] = hat
+    labels[20, 20:30] = glasses  # a wrinkle
+    labels[40:44, 20:44], labels[44:48, 20:44] = upper, lower
+    image[40:48, 20:44] = (150, 60, 60)
+    image[42:46, 24:40] = (240, 235, 225)  # teeth, shared out between the lips
+    shares = np.eye(19, dtype=np.float32)[labels].transpose(2, 0, 1)
+
+    mended = recipe.without_habits(image, labels, shares)
+
+    assert (mended[:6, :6] == IGNORE).all()
+    assert (mended[20, 20:30] == IGNORE).all()
+    assert (mended[42:46, 24:40] == mouth).all()
+    assert mended[40, 30] == upper
+    assert mended[47, 30] == lower
+    assert (mended[42, 20:23] == upper).all()
+
+    # A highlight on the lower lip is no row of teeth.
+    image[40:48, 20:44] = (150, 60, 60)
+    image[46:48, 30:33] = (240, 235, 225)
+    assert (recipe.without_habits(image, labels, shares) != mouth).all()

@@ -4,7 +4,16 @@ from hypothesis import strategies as st
 
 from pentimento.errors import FaceError, PentimentoError
 from pentimento.labels import REGIONS
-from pentimento.session.document import Document, Reshape, Restyle, Swap
+from pentimento.session.document import (
+    MIRRORED,
+    Document,
+    Mirror,
+    Paint,
+    Reshape,
+    Restyle,
+    Swap,
+    parse_command,
+)
 from pentimento.session.faces import Where
 
 numbers = st.floats(0, 5000, allow_nan=False)
@@ -17,7 +26,9 @@ wheres = st.one_of(
 regions = st.sampled_from(sorted(REGIONS))
 commands = st.one_of(
     st.builds(Reshape, st.text()),
-    st.builds(Swap, regions, st.text(), wheres),
+    st.builds(Swap, regions, st.text(), wheres, st.floats(0, 1)),
+    st.builds(Mirror, st.sampled_from(MIRRORED)),
+    st.builds(Paint, st.text()),
     st.builds(Restyle, regions, st.text(), st.floats(0, 1), wheres),
 )
 documents = st.builds(Document, st.text(), wheres, st.lists(commands).map(tuple))
@@ -66,3 +77,21 @@ def test_a_document_with_impossible_values_is_refused():
     text = '{"format": 1, "photo": "a", "where": {"index": 0}, "commands": []}'
     with pytest.raises(FaceError):
         Document.from_json(text)
+
+
+def test_mirror_takes_parts_that_there_are_two_of():
+    with pytest.raises(PentimentoError, match="left_eye, right_eye"):
+        Mirror("nose")
+
+
+def test_a_document_names_each_of_its_files_once():
+    document = Document("p", commands=(Swap("hair", "a"), Restyle("lips", "a"), Swap("nose", "b")))
+    document = document.then(Reshape("m")).then(Paint("l"))
+    assert document.pictures() == ("p", "a", "b")
+    assert document.masks() == ("m", "l")
+
+
+@pytest.mark.parametrize("item", [{}, {"verb": "run"}, {"verb": "swap"}, {"verb": "paint", "x": 1}])
+def test_what_is_no_command_is_refused(item: dict):
+    with pytest.raises(PentimentoError, match="no command"):
+        parse_command(item)

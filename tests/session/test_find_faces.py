@@ -4,10 +4,10 @@ from skimage import data
 from stand_in import ColourParser, draw, points
 
 from pentimento.errors import FaceError
+from pentimento.session.detect import detect
 from pentimento.session.faces import (
     LARGEST,
     Where,
-    _detections,
     aligned_face,
     choose_face,
     face_from_box,
@@ -15,6 +15,7 @@ from pentimento.session.faces import (
     find_faces,
     settle,
 )
+from pentimento.session.models import load_finder
 
 
 def test_three_points_give_the_ffhq_square():
@@ -48,11 +49,15 @@ def test_empty_boxes_are_refused(bad: tuple):
         face_from_box(bad)
 
 
-def test_the_cascade_sees_the_astronaut():
-    grey = data.astronaut().mean(2).astype(np.uint8)
-    x, y, _ = max(_detections(grey), key=lambda found: -abs(found[2] - 99))
+def test_the_bundled_finder_sees_the_astronaut_and_her_alone():
+    (face,) = detect(data.astronaut(), load_finder())
+    x, y = (face.box[:2] + face.box[2:]) / 2
     assert 200 < x < 250
     assert 90 < y < 160
+    eyes, mouth = face.points[:2], face.points[3:]
+    assert eyes[0, 0] < eyes[1, 0]
+    assert eyes[:, 1].max() < mouth[:, 1].min()
+    assert face.score > 0.5
 
 
 def test_a_drawn_portrait_is_found_where_it_was_drawn():

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from pentimento.labels import CELEBAMASK19
-from pentimento.world.portraits import WorldPortrait, portrait
+from pentimento.world.portraits import WorldPortrait, portrait, tresses
 
 SEEDS = range(50)
 
@@ -66,6 +66,18 @@ def test_depth_is_finite_exactly_on_the_foreground(crowd: list[WorldPortrait]) -
     for made in crowd:
         assert np.array_equal(np.isfinite(made.depth), made.labels.values > 0)
         assert (made.depth > 0.5).all()
+
+
+def test_tresses_drops_strands_and_gaps_and_keeps_what_is_thin() -> None:
+    hair, skin, jewel = CELEBAMASK19.values("hair", "skin", "neck_l")
+    labels = np.full((16, 16), skin, np.uint8)
+    labels[:6] = hair
+    wanted = labels.copy()
+    labels[6:, 4] = hair  # a strand over the skin; its root belongs to the tress
+    wanted[6, 3:6] = hair
+    labels[2, 3:9] = skin  # a gap in the hair
+    labels[10, 8:] = wanted[10, 8:] = jewel
+    assert np.array_equal(tresses(labels)[1:-1], wanted[1:-1])
 
 
 def test_uv_lies_in_range_and_on_the_head(crowd: list[WorldPortrait]) -> None:

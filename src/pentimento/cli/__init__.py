@@ -9,11 +9,15 @@ import click
 from pentimento.errors import PentimentoError
 
 VERBS: Final[dict[str, str]] = {
+    "see": "Find every face of a photo.",
+    "studio": "Edit in the browser: paint a region, watch it repaint.",
     "parse": "See a portrait as an editable mask.",
     "edit": "Change regions of a portrait.",
     "translate": "Paint pictures anew by a trained model.",
+    "validate": "Check a data folder, and say how to mend it.",
     "train": "Train a system, or continue a run.",
     "evaluate": "Measure a model or a run.",
+    "styles": "Learn the styles that pix2pixHD draws from.",
     "convert": "Read and write official checkpoints.",
     "world": "Render people who do not exist, with every truth.",
     "systems": "List what can be trained and used.",

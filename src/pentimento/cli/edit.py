@@ -140,7 +140,7 @@ def _tell(result: "Result", timings: dict[str, float], out: Path) -> None:
             click.echo(f"swap     {done.region} from {done.other}")
         elif done.verb == "restyle":
             click.echo(f"restyle  {done.region} like {done.reference}, amount {done.amount:g}")
-        else:
+        elif done.verb == "reshape":
             click.echo(f"reshape  by {done.mask}")
     box = result.box
     if box is None:

@@ -36,17 +36,27 @@ Examples:
     "--seed", type=click.IntRange(0), default=0, show_default=True,
     help="Of the noise, for models that draw some.",
 )  # fmt: skip
+@click.option(
+    "--memory", type=click.FloatRange(0, min_open=True), metavar="GIB",
+    help="How much painting may take; larger pictures are painted in bands, to the same result, "
+    "with scratch files in TMPDIR.  [default: half of what is free]",
+)  # fmt: skip
 def command(
-    picture: Path, out: Path, model: Path, direction: Literal["AtoB", "BtoA"] | None, seed: int
+    picture: Path,
+    out: Path,
+    model: Path,
+    direction: Literal["AtoB", "BtoA"] | None,
+    seed: int,
+    memory: float | None,
 ) -> None:
-    """Paint PICTURE anew by a model that translates; its size stays as it is.
+    """Paint PICTURE anew by a model that translates; its size stays as it is, and may be any.
 
     PICTURE may be a folder: each picture in it becomes a PNG of the same name; pictures that
     cannot be translated are named and skipped, and the exit status is 1.
     """
     from pentimento.session.translation import Translator
 
-    translator = Translator(model, direction)
+    translator = Translator(model, direction, None if memory is None else int(memory * 2**30))
     if not picture.is_dir():
         if out.resolve() == picture.resolve():
             raise PictureError(f"{out} is the picture itself; give the output another name")

@@ -11,17 +11,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-import torch
 from torch import Tensor, nn
 
-from pentimento.compat.official import KeyMap, State, read_pth
+from pentimento.compat.official import KeyMap, State, fill, read_all, write_pth
 from pentimento.errors import CheckpointError
 from pentimento.systems.generate import cyclegan, pix2pix
 from pentimento.systems.generate.cyclegan import CycleGAN
 from pentimento.systems.generate.pix2pix import Pix2Pix
-
-_PREFIXES: Final = re.compile(r"^(?:module\.|_orig_mod\.)+")
-_BUFFERS: Final = ("running_mean", "running_var", "num_batches_tracked")
 
 
 def unet(downs: int) -> KeyMap:
@@ -83,34 +79,7 @@ def _pixel(key: str) -> str:
 PIXEL_CRITIC: Final = KeyMap("a pixel critic", _pixel)
 
 
-# --- files of any age -----------------------------------------------------------------------------
-
-
-def plain(official: Mapping[str, Tensor]) -> tuple[State, dict[str, str]]:
-    """Bring a state dict of any age to today's keys.
-
-    Returns:
-        The state without the prefixes of wrappers, and what was dropped or added: key → why.
-    """
-    state = {_PREFIXES.sub("", key): tensor for key, tensor in official.items()}
-    if len(state) != len(official):
-        raise CheckpointError(
-            "keys of the file differ only in `module.` or `_orig_mod.`: it holds two networks"
-        )
-    notes = {}
-    for key in list(state):
-        layer, _, name = key.rpartition(".")
-        if name in _BUFFERS and f"{layer}.weight" not in state:
-            del state[key]
-            notes[key] = "dropped: running statistics that old InstanceNorm kept and never used"
-    for key in [key for key in state if key.endswith(".running_mean")]:
-        counter = key.replace("running_mean", "num_batches_tracked")
-        if counter not in state:
-            state[counter] = torch.tensor(0)
-            notes[counter] = (
-                "added: a counter that files before PyTorch 0.4.1 lack; nothing uses it"
-            )
-    return state, notes
+# --- recognising ----------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -158,7 +127,7 @@ def infer_generator(state: Mapping[str, Tensor]) -> Found:
     if first != 10:
         raise CheckpointError(
             f"its residual blocks begin at model.{first}, those of pix2pix and CycleGAN at "
-            "model.10; pix2pixHD and CUT number their layers differently and are not read here"
+            "model.10; CUT, for one, numbers its layers differently and is not read here"
         )
     width, c_in = shape["model.1.weight"][:2]
     dropout = len(shape.get(f"model.{first}.conv_block.6.weight", ())) == 4
@@ -200,43 +169,27 @@ def _place(key: str) -> int:
 
 # --- whole models ---------------------------------------------------------------------------------
 
-_CYCLE: Final = {"a_to_b": "G_A", "b_to_a": "G_B", "critic_b": "D_A", "critic_a": "D_B"}
-_PIX2PIX: Final = {"generator": "G", "critic": "D"}
+CYCLE: Final = {"a_to_b": "G_A", "b_to_a": "G_B", "critic_b": "D_A", "critic_a": "D_B"}
+PLAIN: Final = {"generator": "G", "critic": "D"}
+"""Network → the end of its official file's name."""
 
 
-def load_official(path: Path, epoch: str = "latest") -> tuple[Pix2Pix | CycleGAN, dict[str, str]]:
-    """Build the system of an official checkpoint.
-
-    Args:
-        path: a generator's `.pth`, or a folder of `<epoch>_net_{G,D}.pth` or
-            `<epoch>_net_{G_A,G_B,D_A,D_B}.pth`.
-        epoch: which files of the folder.
+def from_files(files: Mapping[str, Path]) -> tuple[Pix2Pix | CycleGAN, dict[str, str]]:
+    """Build the system of official files: ending (`G`, `D`, or all of `G_A` …) → file.
 
     Returns:
         The system with its weights, and what was dropped or assumed: key or field → why.
 
     Raises:
-        CheckpointError: a file is missing, is not of these networks, or holds more than tensors.
+        CheckpointError: a file is not of these networks, or holds more than tensors.
     """
-    if not path.is_dir():
-        return _pix2pix({"generator": path})
-    found = {
-        kind: {name: path / f"{epoch}_net_{end}.pth" for name, end in ends.items()}
-        for kind, ends in (("pix2pix", _PIX2PIX), ("cyclegan", _CYCLE))
-    }
-    if all(file.is_file() for file in found["cyclegan"].values()):
-        return _cyclegan(found["cyclegan"])
-    files = {name: file for name, file in found["pix2pix"].items() if file.is_file()}
-    if "generator" not in files:
-        raise CheckpointError(
-            f"{path} holds neither {epoch}_net_G.pth nor all of {epoch}_net_G_A, G_B, D_A and "
-            "D_B.pth; name a generator's file to convert it alone"
-        )
-    return _pix2pix(files)
+    if files.keys() >= set(CYCLE.values()):
+        return _cyclegan({name: files[end] for name, end in CYCLE.items()})
+    return _pix2pix({name: files[end] for name, end in PLAIN.items() if end in files})
 
 
 def _pix2pix(files: Mapping[str, Path]) -> tuple[Pix2Pix, dict[str, str]]:
-    states, notes = _read(files)
+    states, notes = read_all(files)
     generator = infer_generator(states["generator"])
     fields, keys = dict(generator.config), {"generator": generator.keys}
     fields["size"] = max(64, 2 ** fields["depth"]) if fields["generator"] == "unet" else 256
@@ -256,7 +209,7 @@ def _pix2pix(files: Mapping[str, Path]) -> tuple[Pix2Pix, dict[str, str]]:
 
 
 def _cyclegan(files: Mapping[str, Path]) -> tuple[CycleGAN, dict[str, str]]:
-    states, notes = _read(files)
+    states, notes = read_all(files)
     found = infer_generator(states["a_to_b"])
     critic = infer_critic(states["critic_b"])
     if found.config["generator"] != "resnet" or critic.config["critic"] != "patch":
@@ -279,15 +232,6 @@ def _cyclegan(files: Mapping[str, Path]) -> tuple[CycleGAN, dict[str, str]]:
     return system, notes
 
 
-def _read(files: Mapping[str, Path]) -> tuple[dict[str, State], dict[str, str]]:
-    states: dict[str, State] = {}
-    notes: dict[str, str] = {}
-    for name, file in files.items():
-        states[name], found = plain(read_pth(file))
-        notes |= {f"{file.name}: {key}": why for key, why in found.items()}
-    return states, notes
-
-
 def _fill(
     networks: nn.ModuleDict,
     states: Mapping[str, State],
@@ -295,37 +239,25 @@ def _fill(
     files: Mapping[str, Path],
 ) -> None:
     for name, network in networks.items():
-        try:
-            network.load_state_dict(keys[name].from_official(states[name], network.state_dict()))
-        except CheckpointError as error:
-            raise CheckpointError(f"{files[name]}: {error}") from None
-        network.eval()
+        fill(network, keys[name], states[name], files[name])
 
 
-def save_official(system: Pix2Pix | CycleGAN, folder: Path, epoch: str = "latest") -> list[Path]:
-    """Write a system's networks as the official code saves them.
-
-    Returns:
-        The files.
+def to_files(system: Pix2Pix | CycleGAN, folder: Path, epoch: str) -> list[Path]:
+    """Write a system's networks as the official code saves them; return the files.
 
     Raises:
         CheckpointError: the official code has no such network.
     """
-    c = system.config
-    if c.resize:
+    if system.config.resize:
         raise CheckpointError(
             "this model doubles by repetition and convolution; the official code has no such "
             "networks"
         )
-    ends = _CYCLE if isinstance(system, CycleGAN) else _PIX2PIX
-    folder.mkdir(parents=True, exist_ok=True)
-    written = []
-    for name, network in system.networks.items():
-        state = _keys(system, name).to_official(network.state_dict())
-        path = folder / f"{epoch}_net_{ends[name]}.pth"
-        torch.save({key: tensor.cpu().clone() for key, tensor in state.items()}, path)
-        written.append(path)
-    return written
+    ends = CYCLE if isinstance(system, CycleGAN) else PLAIN
+    return [
+        write_pth(network, _keys(system, name), folder, epoch, ends[name])
+        for name, network in system.networks.items()
+    ]
 
 
 def _keys(system: Pix2Pix | CycleGAN, network: str) -> KeyMap:

@@ -31,7 +31,7 @@ from functools import cache, partial
 from hashlib import sha256
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, Protocol, TypeVar
 
 import cv2
 import numpy as np
@@ -78,6 +78,23 @@ class Face:
     split: Literal["train", "val"] | None = None
 
 
+class Known(Protocol):
+    """Whatever can be told apart by person."""
+
+    @property
+    def person(self) -> str:
+        """Who it is."""
+        ...
+
+    @property
+    def split(self) -> Literal["train", "val"] | None:
+        """The side an official split puts it on, if any."""
+        ...
+
+
+KnownT = TypeVar("KnownT", bound=Known)
+
+
 class Faces:
     """Faces of one split at one size; the engine's `Dataset` of `FaceSample`."""
 
@@ -112,22 +129,27 @@ def open_faces(spec: str, split: Literal["train", "val"], size: int) -> Faces:
     Raises:
         DataError: a source does not exist, is no known layout, or has no face in this split.
     """
-    sources: list[list[Face]] = []
-    weights: list[float] = []
+    named = named_sources(spec)
+    weights = [weight if split == "train" else 1.0 for weight, _ in named]
+    return Faces([_open_source(source, split) for _, source in named], weights, size)
+
+
+def named_sources(spec: str) -> list[tuple[float, str]]:
+    """Return weight and name of every source of a specification; DataError if there is none."""
+    sources: list[tuple[float, str]] = []
     for part in filter(None, (part.strip() for part in re.split("[,+]", spec))):
         weighed = re.fullmatch(r"(?:(\d+\.?\d*|\.\d+)\s*\*)?\s*(.+)", part)
         assert weighed is not None  # the pattern matches any non-empty text
         weight = float(weighed[1] or 1)
         if not weight:
             raise DataError(f"{part}: a weight of 0 draws nothing; leave the source out")
-        weights.append(weight if split == "train" else 1.0)
-        sources.append(_open_source(weighed[2], split))
+        sources.append((weight, weighed[2]))
     if not sources:
         raise DataError(
             f"the data specification {spec!r} names no source; "
             "expected `world`, a folder, or several of them joined by commas"
         )
-    return Faces(sources, weights, size)
+    return sources
 
 
 def split_of(person: str) -> Literal["train", "val"]:
@@ -223,17 +245,18 @@ def _open_source(source: str, split: Literal["train", "val"]) -> list[Face]:
     if kind == "london":
         from pentimento.data.london import london_faces
 
-        faces = london_faces(_folder(rest))
+        faces = london_faces(data_folder(rest))
     elif kind == "npr":
         from pentimento.data.npr import npr_faces
 
-        faces = npr_faces(_folder(rest))
+        faces = npr_faces(data_folder(rest))
     else:
-        faces = _open_folder(_folder(source))
-    return _side(faces, split, source)
+        faces = _open_folder(data_folder(source))
+    return one_side(faces, split, source)
 
 
-def _folder(name: str) -> Path:
+def data_folder(name: str) -> Path:
+    """Return a folder that a specification names; DataError if it is not there."""
     folder = Path(name).expanduser()
     if not name or not folder.is_dir():
         raise DataError(
@@ -243,7 +266,7 @@ def _folder(name: str) -> Path:
     return folder
 
 
-def _side(faces: list[Face], split: Literal["train", "val"], source: str) -> list[Face]:
+def one_side(faces: Sequence[KnownT], split: Literal["train", "val"], source: str) -> list[KnownT]:
     """Keep one side; where the hash leaves a side empty, its nearest person crosses over."""
     people = {face.person: face.split or split_of(face.person) for face in faces}
     if len(people) > 1 and len(set(people.values())) == 1 and not any(f.split for f in faces):
@@ -284,7 +307,7 @@ def _drawn(seed: int, size: int) -> FaceSample:
 
     A reader never sees half a file: it is written under a temporary name and renamed.
     """
-    path = cache_folder() / "world" / _world_version() / str(size) / f"{seed}.npz"
+    path = cache_folder() / "world" / world_version() / str(size) / f"{seed}.npz"
     if path.exists():
         with np.load(path, allow_pickle=False) as kept:
             return FaceSample(kept["image"], kept["labels"], f"world-{seed}")
@@ -300,7 +323,7 @@ def _drawn(seed: int, size: int) -> FaceSample:
 
 
 @cache
-def _world_version() -> str:
+def world_version() -> str:
     """Return a name that changes with the world's code and its head, so no stale face is read."""
     import pentimento.world
 

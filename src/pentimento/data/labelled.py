@@ -83,7 +83,7 @@ class LabelledFiles:
                 "of the model; set `classes`, or renumber them (255 = unknown)"
             )
         instances = (
-            _read_integers(self._instances[name])
+            read_integers(self._instances[name])
             if name in self._instances
             else labels.astype(np.int32)
         )
@@ -168,7 +168,8 @@ def _sized(sample: LabelledSample, size: tuple[int, int]) -> LabelledSample:
     )
 
 
-def _read_integers(path: Path) -> NDArray[np.int32]:
+def read_integers(path: Path) -> NDArray[np.int32]:
+    """Return (H, W) of an instance file; DataError if it holds no integers."""
     try:
         with Image.open(path) as picture:
             if picture.mode not in _INTEGER_MODES:

@@ -8,11 +8,14 @@ lip, 8 ear, 9 neck, 10 mouth gap and 0 for all the rest.
 The rest is derived from the photo, whose studio background is plain: what differs from the
 background is hair where it lies above and beside the head, clothes where it is white below the
 chin. Wherever colour does not decide, the label is `IGNORE`: a hole costs less than a lie.
+`points68` turns the 189 points into the 68 of iBUG 300-W.
+
 The averaged faces of `composite/` are left out, their people are in the other sets; the smiling
 photos have no landmarks (self-training aligns them by the parser itself).
 """
 
 import json
+from collections.abc import Callable, Iterator
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any, Final
@@ -36,9 +39,21 @@ _SETS: Final = ("neutral", "canada")
 _POINTS: Final = 189
 _PUPILS: Final = (0, 1)  # image-left, image-right
 _MOUTH_CORNERS: Final = (87, 93)
+_LIPS_MEET: Final = (96, 101)  # the middle of the upper lip's lower line, of the lower's upper one
 _EARS: Final = range(115, 125)
 _CHIN: Final = 128
 _HEAD: Final = range(145, 158)  # the outer line of the head, over the hair
+_JAW: Final = (
+    109, 185, 110, 186, 111, *range(125, 134), 114, 188, 113, 187, 112,
+)  # fmt: skip
+_UPPER_BROWS: Final = ((71, 72, 73, 74, 75, 76), (77, 78, 79, 80, 81, 82))
+_BRIDGE: Final = ((50, 51, 52, 53, 54), (56, 57, 58, 59, 60))
+_LIDS: Final = (  # upper then lower line of each eye, from image-left to image-right
+    ((18, 19, 20, 21, 22), (18, 28, 29, 30, 22)),
+    ((23, 24, 25, 26, 27), (23, 31, 32, 33, 27)),
+)
+_NOSE_BASE: Final = ((63, 64), (64, 180), (55, 55), (69, 181), (68, 69))
+_OUTER_LIPS: Final = (*range(87, 94), *range(108, 103, -1))
 _BACKGROUND, _SKIN, _NOSE, _U_LIP, _L_LIP, _MOUTH, _HAIR, _NECK, _CLOTH = CELEBAMASK19.values(
     "background", "skin", "nose", "u_lip", "l_lip", "mouth", "hair", "neck", "cloth"
 )
@@ -60,21 +75,12 @@ def london_faces(folder: Path) -> list[Face]:
     Raises:
         DataError: the folder has no photos with landmarks and masks.
     """
-    listed = folder / "landmarks189.json"
-    points: dict[str, Any] = json.loads(listed.read_text()) if listed.exists() else {}
     faces = []
-    for name in _SETS:
-        if not (folder / name).is_dir():
-            continue
-        for stem, photo in files_by_stem(folder / name, (".jpg",)).items():
-            mask = folder / "masks" / name / f"{stem}.png"
-            xy = points.get(f"{name}/{photo.name}")
-            if xy is None and photo.with_suffix(".tem").exists():
-                xy = _read_tem(photo.with_suffix(".tem"))
-            if xy is not None and mask.exists():
-                person = f"{name}-{stem.split('_')[0]}"
-                marks = tuple(map(tuple, xy))
-                faces.append(Face(person, partial(_read, photo, mask, marks, person)))
+    for person, photo, xy in _marked_photos(folder):
+        mask = folder / "masks" / photo.parent.name / f"{photo.stem}.png"
+        if mask.exists():
+            marks = tuple(map(tuple, xy))
+            faces.append(Face(person, partial(_read, photo, mask, marks, person)))
     if not faces:
         raise DataError(
             f"{folder}: expected neutral/*.jpg with landmarks189.json (or .tem files) and "
@@ -83,15 +89,101 @@ def london_faces(folder: Path) -> list[Face]:
     return faces
 
 
-def _read_tem(path: Path) -> list[list[float]]:
+def london_landmarks(
+    folder: Path,
+) -> list[tuple[str, Callable[[], tuple[NDArray[np.uint8], dict[int, NDArray[Any]]]]]]:
+    """Return, for every photo with landmarks, who it shows and how to read it.
+
+    Reading gives the head's part of the photo (H, W, 3) and its 68 points in pixels of that part.
+
+    Raises:
+        DataError: the folder has no photos with landmarks.
+    """
+    found = [
+        (person, partial(_read_marked, photo, tuple(map(tuple, xy))))
+        for person, photo, xy in _marked_photos(folder)
+    ]
+    if not found:
+        raise DataError(
+            f"{folder}: expected neutral/*.jpg with landmarks189.json (or .tem files); found none"
+        )
+    return list(found)
+
+
+def _marked_photos(folder: Path) -> Iterator[tuple[str, Path, list[list[float]]]]:
+    """Yield person, photo and its 189 points."""
+    listed = folder / "landmarks189.json"
+    points: dict[str, Any] = json.loads(listed.read_text()) if listed.exists() else {}
+    for name in _SETS:
+        if not (folder / name).is_dir():
+            continue
+        for stem, photo in files_by_stem(folder / name, (".jpg",)).items():
+            xy = points.get(f"{name}/{photo.name}")
+            if xy is None and photo.with_suffix(".tem").exists():
+                xy = read_tem(photo.with_suffix(".tem"))
+            if xy is not None and len(xy) != _POINTS:
+                raise DataError(f"{photo}: expected {_POINTS} points, found {len(xy)}")
+            if xy is not None:
+                yield f"{name}-{stem.split('_')[0]}", photo, xy
+
+
+@lru_cache(maxsize=256)  # about 100 MB; decoding takes longer than a training step
+def _read_marked(
+    photo: Path, marks: tuple[tuple[float, float], ...]
+) -> tuple[NDArray[np.uint8], dict[int, NDArray[Any]]]:
+    image, points = read_rgb(photo), points68(np.array(marks))
+    low, high = points.min(0), points.max(0)
+    reach = 1.1 * float((high - low).max())  # enough for any crop that training may take
+    left, top = np.maximum(np.floor((low + high) / 2 - reach), 0).astype(int)
+    right, bottom = np.ceil((low + high) / 2 + reach).astype(int)
+    return np.ascontiguousarray(image[top:bottom, left:right]), {68: points - [left, top]}
+
+
+def points68(points: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the 68 points of iBUG 300-W for the set's 189.
+
+    Lines that both have are taken over or divided anew by length. The bridge of the nose starts at
+    the level of the pupils and ends between the tip's sides; the inner corners of the lips, which
+    the set marks further in, are put between the outer corner and its own.
+    """
+    jaw = divided(points[list(_JAW)], np.linspace(0, 1, 17))
+    brows = [divided(points[list(line)], np.linspace(0, 1, 5)) for line in _UPPER_BROWS]
+    middle = points[list(_BRIDGE[0])] / 2 + points[list(_BRIDGE[1])] / 2
+    tip = middle[-1]
+    down = tip - middle[0]
+    eye_level = points[list(_PUPILS)].mean(0)
+    top = middle[0] + down * float((eye_level - middle[0]) @ down) / float(down @ down)
+    bridge = top + (tip - top) * np.linspace(0, 1, 4)[:, None]
+    base = [points[list(pair)].mean(0) for pair in _NOSE_BASE]
+    eyes = []
+    for upper, lower in _LIDS:
+        above = divided(points[list(upper)], np.linspace(0, 1, 4))
+        below = divided(points[list(lower)], np.linspace(0, 1, 4))
+        eyes += [above, below[2:0:-1]]
+    outer = points[list(_OUTER_LIPS)]
+    upper_lip, lower_lip = points[94:99].copy(), points[102:99:-1]
+    upper_lip[[0, -1]] = (upper_lip[[0, -1]] + points[list(_MOUTH_CORNERS)]) / 2
+    return np.vstack([jaw, *brows, bridge, base, *eyes, outer, upper_lip, lower_lip])
+
+
+def divided(line: NDArray[np.float64], at: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the points of a polyline at shares of its length."""
+    steps = np.hypot(*np.diff(line, axis=0).T)
+    along = np.concatenate([[0.0], np.cumsum(steps)])
+    places = at * along[-1]
+    return np.stack([np.interp(places, along, line[:, axis]) for axis in (0, 1)], 1)
+
+
+def read_tem(path: Path) -> list[list[float]]:
+    """Return the points of a WebMorph template; DataError if it is none."""
     lines = path.read_text().splitlines()
     try:
         count = int(lines[0])
         xy = [[float(field) for field in line.split()] for line in lines[1 : 1 + count]]
     except (IndexError, ValueError):
         raise DataError(f"{path}: not a WebMorph template (a count, then x and y lines)") from None
-    if len(xy) != _POINTS:
-        raise DataError(f"{path}: expected {_POINTS} points, found {len(xy)}")
+    if len(xy) != count:
+        raise DataError(f"{path}: expected {count} points, found {len(xy)}")
     return xy
 
 
@@ -178,6 +270,10 @@ def _named_parts(parts: NDArray[np.uint8], points: NDArray[np.float64]) -> NDArr
     labels = np.full(parts.shape, IGNORE, np.uint8)
     for value, target in _MIDDLE.items():
         labels[parts == value] = target
+    # Between closed lips the template leaves a line, where no class would draw a mouth.
+    left, right, upper, lower = points[[*_MOUTH_CORNERS, *_LIPS_MEET]]
+    if np.hypot(*(lower - upper)) < 0.035 * np.hypot(*(right - left)):
+        labels[labels == _MOUTH] = IGNORE
     # The template's nose is a narrow bridge and two wings; CelebAMask-HQ's has flanks.
     nose = cv2.convexHull(np.argwhere(parts == 5)[:, ::-1].astype(np.int32))
     flanks = np.zeros(parts.shape, np.uint8)

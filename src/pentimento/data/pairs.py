@@ -199,7 +199,12 @@ def _pictures(folder: Path) -> dict[str, Path]:
     files = files_by_stem(folder)
     if not files:
         raise DataError(f"{folder}: no pictures there")
-    return {_CITYSCAPES.sub("", stem): path for stem, path in files.items()}
+    return {partner_name(stem): path for stem, path in files.items()}
+
+
+def partner_name(stem: str) -> str:
+    """Return the name that partners share: a file's stem without Cityscapes' endings."""
+    return _CITYSCAPES.sub("", stem)
 
 
 def _side(folder: Path, files: Mapping[str, Path], split: Split) -> dict[str, Path]:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -17,6 +18,7 @@ from pentimento.data.faces import (
     split_of,
 )
 from pentimento.errors import DataError
+from pentimento.world.painting import painting
 
 
 @dataclass(frozen=True)
@@ -63,25 +65,53 @@ def open_pictures(spec: str, split: Literal["train", "val"], size: int) -> Folde
     """Open a folder of pictures, or the pictures of any face data.
 
     Args:
-        spec: `pictures:DIR`, all picture files below DIR, or a specification of `data.faces`.
+        spec: `pictures:DIR`, all picture files below DIR, or several of them joined by commas; or
+            a specification of `data.faces`.
         split: about a tenth of the files, chosen by the hash of their names, is for validation.
         size: side of the samples in pixels.
 
     Raises:
         DataError: nothing to read there for this split.
     """
-    kind, _, name = spec.partition(":")
-    if kind != "pictures":
+    parts = [part.strip() for part in spec.split(",")]
+    if not all(part.startswith("pictures:") for part in parts):
         return open_faces(spec, split, size)
-    files = [p for p in sorted(Path(name).expanduser().rglob("*")) if p.suffix.lower() in PICTURES]
-    if not files:
-        raise DataError(
-            f"{name or 'an empty name'}: no picture files ({', '.join(PICTURES)}) there"
-        )
+    files: list[Path] = []
+    for part in parts:
+        name = part.removeprefix("pictures:")
+        found = sorted(Path(name).expanduser().rglob("*"))
+        found = [path for path in found if path.suffix.lower() in PICTURES]
+        if not name or not found:
+            raise DataError(
+                f"{name or 'an empty name'}: no picture files ({', '.join(PICTURES)}) there"
+            )
+        files += found
     kept = [path for path in files if split_of(path.stem) == split]
     if not kept:
         raise DataError(
-            f"{name}: none of its {len(files)} pictures falls into {split}; about a tenth is for "
+            f"{spec}: none of its {len(files)} pictures falls into {split}; about a tenth is for "
             "validation, chosen by name, so add pictures"
         )
     return Folder(kept, size, varied=split == "train")
+
+
+def read_style(style: str, size: int) -> NDArray[np.uint8]:
+    """Return a picture for its manner: (H, W, 3) uint8, the shorter side `size`.
+
+    Args:
+        style: a picture file, or `painting:SEED`, which is drawn (`world.painting`).
+        size: in pixels.
+
+    Raises:
+        DataError: the file cannot be read, or SEED is no number.
+    """
+    kind, _, seed = style.partition(":")
+    if kind == "painting":
+        if not seed.isdecimal():
+            raise DataError(f"painting:SEED, where SEED is a number; got {style!r}")
+        return painting(int(seed), size)
+    picture = read_rgb(Path(style).expanduser())
+    height, width = (round(side * size / min(picture.shape[:2])) for side in picture.shape[:2])
+    shrinks = size < min(picture.shape[:2])
+    how = cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC
+    return np.asarray(cv2.resize(picture, (width, height), interpolation=how), np.uint8)

@@ -35,6 +35,11 @@ def save_mask(label_map: LabelMap, path: str | Path) -> None:
     path = Path(path)
     if path.suffix.lower() != ".png":
         raise MaskError(f"{path}: a mask is saved as .png, other formats blur or renumber classes")
+    write_atomically(path, mask_png(label_map), MaskError)
+
+
+def mask_png(label_map: LabelMap) -> bytes:
+    """Return the bytes of the file that `save_mask` writes."""
     image = Image.fromarray(label_map.values, "P")
     palette = np.zeros((256, 3), np.uint8)
     palette[: len(label_map.labels)] = label_map.labels.colours
@@ -44,7 +49,7 @@ def save_mask(label_map: LabelMap, path: str | Path) -> None:
     image.putpalette(palette[:used].tobytes())
     out = BytesIO()
     image.save(out, "PNG", optimize=True)
-    write_atomically(path, out.getvalue(), MaskError)
+    return out.getvalue()
 
 
 def open_mask(

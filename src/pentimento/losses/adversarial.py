@@ -32,6 +32,15 @@ def wasserstein(scores: Sequence[Tensor], real: bool) -> Tensor:
     return torch.stack([sign * s.mean() for s in scores]).sum()
 
 
+def hinge(scores: Sequence[Tensor], real: bool) -> Tensor:
+    """Return how far scores fall short of 1 (`real`) or exceed -1 (Lim & Ye 2017).
+
+    What a critic pays; its opponent pays `wasserstein`. Scales are summed.
+    """
+    sign = -1.0 if real else 1.0
+    return torch.stack([F.relu(1 + sign * s).mean() for s in scores]).sum()
+
+
 GanLoss = Literal["vanilla", "lsgan", "wgangp"]
 
 GAN_LOSSES: Final[Mapping[GanLoss, Callable[[Sequence[Tensor], bool], Tensor]]] = {

@@ -1,4 +1,4 @@
-"""Likeness of pictures: PSNR and SSIM.
+"""Likeness of pictures: PSNR and SSIM; and how sharp one is.
 
 The data range is that of the type: 255 for uint8, 65535 for uint16, and 1 for floats, which must
 lie in [0, 1]. Both pictures must have one type, so that nothing is rescaled in silence.
@@ -50,6 +50,38 @@ def ssim(truth: NDArray[Any], picture: NDArray[Any]) -> float:
             use_sample_covariance=False,
         )
     )
+
+
+def sharpness(picture: NDArray[Any]) -> float:
+    """Return the mean magnitude of the gradient, as a share of the data range per pixel.
+
+    A blurred picture has less of it, a noisy one more: it means something beside the same of the
+    true picture, and beside a likeness.
+
+    Args:
+        picture: (H, W) or (H, W, C), at least 2 pixels on each side.
+    """
+    limit = _data_range(picture, picture)
+    values = picture.astype(np.float64) / limit
+    down, across = np.diff(values, axis=0)[:, :-1], np.diff(values, axis=1)[:-1]
+    return float(np.hypot(down, across).mean())
+
+
+class Likeness:
+    """Means of SSIM and PSNR over pictures and their truths."""
+
+    def __init__(self) -> None:
+        self._found: dict[str, list[float]] = {"ssim": [], "psnr": []}
+
+    def add(self, truths: NDArray[Any], pictures: NDArray[Any]) -> None:
+        """Take in (B, H, W, C) pictures and what they should be."""
+        for truth, picture in zip(truths, pictures, strict=True):
+            self._found["ssim"].append(ssim(truth, picture))
+            self._found["psnr"].append(psnr(truth, picture))
+
+    def value(self) -> dict[str, float]:
+        """Return `ssim`, and `psnr` in dB."""
+        return {name: float(np.mean(values)) for name, values in self._found.items()}
 
 
 def _data_range(truth: NDArray[Any], picture: NDArray[Any]) -> float:

@@ -54,3 +54,10 @@ class Confusion:
         """Return the share of known pixels that are right; 0 when nothing was counted."""
         total = self.counts.sum()
         return float(np.trace(self.counts) / total) if total else 0.0
+
+    def class_accuracy(self) -> float:
+        """Return the share of right pixels of each class that occurs, averaged over classes."""
+        totals = self.counts.sum(1)
+        occurs = totals > 0
+        shares = np.diag(self.counts)[occurs] / totals[occurs]
+        return float(shares.mean()) if shares.size else 0.0

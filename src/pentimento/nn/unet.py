@@ -85,7 +85,7 @@ class UNet(nn.Module):
     ) -> None:
         super().__init__()
         self.multiple: Final = 2**downs
-        self._skips_first = skips_first
+        self.skips_first = skips_first
         widths = [width * min(2**n, 8) for n in range(downs)]
         self.down, self.up = nn.ModuleList(), nn.ModuleList()
         for n, c in enumerate(widths):
@@ -127,7 +127,7 @@ class UNet(nn.Module):
         x = skips.pop()
         for up in reversed(self.up[1:]):
             pair = [skips.pop(), up(x)]
-            x = torch.cat(pair if self._skips_first else pair[::-1], 1)
+            x = torch.cat(pair if self.skips_first else pair[::-1], 1)
         return self.tanh(self.up[0](x))
 
 

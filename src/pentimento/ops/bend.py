@@ -1,8 +1,11 @@
 """Edits whose truth is known: bend a face smoothly, hide pieces of it.
 
-Whoever repaints the straight face from the bent one's textures learns what a mask edit asks for.
+Whoever repaints the straight face from the bent one's textures learns what a mask edit asks for;
+whoever lacks the inside of its mouth or its ears learns to invent them.
 Alphabet: B batch; S side.
 """
+
+from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
@@ -44,4 +47,25 @@ def hide(
         place, reach = torch.rand(2, batch, 2, 1, generator=generator, device=device)
         near = ((axis - place) / (0.01 + 0.16 * reach)).square()  # (B, 2, S)
         hidden |= near[:, 0, :, None] + near[:, 1, None, :] < 1
+    return hidden
+
+
+def forget(
+    labels: Tensor,
+    groups: Sequence[Sequence[int]],
+    chance: float,
+    generator: torch.Generator | None = None,
+) -> Tensor:
+    """Return (B, S, S) bool: whole groups of classes, each hidden with a chance, face by face.
+
+    Args:
+        labels: (B, S, S).
+        groups: classes that are hidden together.
+        chance: of each group.
+        generator: of all chance; torch's own where None.
+    """
+    drawn = torch.rand(len(groups), len(labels), 1, 1, generator=generator, device=labels.device)
+    hidden = torch.zeros_like(labels, dtype=torch.bool)
+    for group, dice in zip(groups, drawn, strict=True):
+        hidden |= torch.isin(labels, labels.new_tensor(list(group))) & (dice < chance)
     return hidden

@@ -16,14 +16,15 @@ def pad_to_multiple(x: Tensor, multiple: int, least: int = 1) -> Tensor:
         (B, C, H', W') with `x` in its top left corner.
     """
     height, width = x.shape[2:]
-    rows, columns = (_reflected(side, multiple, least, x.device) for side in (height, width))
+    rows, columns = (reflected(side, multiple, least).to(x.device) for side in (height, width))
     if (len(rows), len(columns)) == (height, width):
         return x
     return x.index_select(2, rows).index_select(3, columns)
 
 
-def _reflected(side: int, multiple: int, least: int, device: torch.device) -> Tensor:
+def reflected(side: int, multiple: int, least: int = 1) -> Tensor:
+    """Return which of `side` rows each row of the continued picture repeats, as int64."""
     wanted = -(-max(side, least) // multiple) * multiple
     period = max(1, 2 * (side - 1))
-    place = torch.arange(wanted, device=device) % period
+    place = torch.arange(wanted) % period
     return torch.minimum(place, period - place)

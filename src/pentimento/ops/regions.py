@@ -121,3 +121,115 @@ def register(source: Sequence[Mask], target: Sequence[Mask], support: Float, siz
             moved_on = field + cv2.GaussianBlur(step, (0, 0), 1.5)
             field = np.asarray(cv2.GaussianBlur(moved_on, (0, 0), 0.8) * free, np.float32)
     return resize_field(field, size)
+
+
+def radial(
+    have: Mask, want: Mask, centre: tuple[float, float], most: float, bins: int = 360
+) -> Float:
+    """Return the backward field that stretches a ring-like region along the rays from a centre.
+
+    Along each ray what lies between the inner and the outer border as they are is stretched over
+    the borders as they shall be; a border that draws back moves nothing, it cuts. Unlike the field
+    of `register` it cannot turn, so strands of hair stay strands.
+
+    Args:
+        have: (S, S) the region as it is.
+        want: (S, S) as it shall be.
+        centre: (x, y) of the rays in pixels.
+        most: pixels that anything is moved at most.
+        bins: number of rays.
+
+    Returns:
+        (S, S, 2) in pixels: the source of target pixel p lies at p + field(p).
+    """
+    side = have.shape[0]
+    y, x = np.mgrid[:side, :side].astype(np.float32)
+    dx, dy = x - np.float32(centre[0]), y - np.float32(centre[1])
+    away = np.maximum(np.hypot(dx, dy), 1e-3)
+    angle = (np.arctan2(dy, dx) / (2 * np.pi) % 1) * bins
+    ray = angle.astype(int) % bins
+    borders = []
+    both = np.ones(bins, np.bool_)
+    for mask in (have, want):
+        inner, outer = np.full(bins, np.inf), np.full(bins, -np.inf)
+        np.minimum.at(inner, ray[mask], away[mask])
+        np.maximum.at(outer, ray[mask], away[mask])
+        borders += [inner, outer]
+        both &= np.isfinite(inner)
+    if not both.any():
+        return np.zeros((side, side, 2), np.float32)
+    inner, outer, inner_want, outer_want = (_around(b, both) for b in borders)
+    inner_want, outer_want = np.minimum(inner, inner_want), np.maximum(outer, outer_want)
+
+    def at(values: Float) -> Float:
+        """Values per ray → (S, S), linear between rays."""
+        low = angle.astype(int)
+        return np.asarray(
+            values[low % bins] + (angle - low) * (values[(low + 1) % bins] - values[low % bins])
+        )
+
+    r0, r1, w0, w1 = (at(b) for b in (inner, outer, inner_want, outer_want))
+    share = np.clip((away - w0) / np.maximum(w1 - w0, 1e-3), 0, 1)
+    shift = (1 - share) * (r0 - w0) + share * (r1 - w1)
+    shift = np.clip(shift * np.clip(away / np.maximum(w0, 1), 0, 1), -most, most)
+    return np.asarray(np.stack([dx, dy], -1) * (shift / away)[..., None], np.float32)
+
+
+def _around(values: NDArray[np.float64], known: NDArray[np.bool_]) -> Float:
+    """Return values per ray, smoothed over neighbouring rays; unknown ones are interpolated."""
+    n = len(values)
+    wide = 4
+    index = np.flatnonzero(known)
+    filled = np.interp(np.arange(n), index, values[index], period=n)
+    ringed = np.r_[filled[-8 * wide :], filled, filled[: 8 * wide]].astype(np.float32)[None]
+    smoothed = cv2.GaussianBlur(ringed, (0, 0), wide)[0]
+    return np.asarray(smoothed[8 * wide : -8 * wide], np.float32)
+
+
+def stacked(have: Sequence[Mask], want: Sequence[Mask], margin: float) -> Float:
+    """Return the backward field that moves bands lying one above another, column by column.
+
+    For lips that part: each lip moves up or down as a whole, and nothing moves sideways.
+
+    Args:
+        have: masks (S, S) of the bands as they are, from top to bottom.
+        want: as they shall be.
+        margin: pixels above, beside and (twice as many) below in which the motion fades.
+
+    Returns:
+        (S, S, 2) in pixels; zero if no column shows a band before and after.
+    """
+    side = have[0].shape[0]
+    field = np.zeros((side, side, 2), np.float32)
+    places, shifts = [], []
+    for a, b in zip(have, want, strict=True):
+        both = np.flatnonzero(a.any(0) & b.any(0))
+        if not len(both):
+            continue
+        fade = np.arange(side)
+        beyond = np.maximum(np.maximum(both[0] - fade, fade - both[-1]), 0) / margin
+        for first in (True, False):
+            rows = [_border(mask[:, both], first) for mask in (a, b)]
+            shift = np.interp(fade, both, rows[0] - rows[1]) * np.exp(-2 * beyond**2)
+            places.append(_along(np.interp(fade, both, rows[1]), margin / 8))
+            shifts.append(_along(shift, margin / 8))
+    if not places:
+        return field
+    places = [places[0] - margin, *places, places[-1] + 2 * margin]
+    shifts = [np.zeros(side), *shifts, np.zeros(side)]
+    knots, values = np.maximum.accumulate(np.stack(places), 0), np.stack(shifts)
+    for column in range(side):
+        field[:, column, 1] = np.interp(np.arange(side), knots[:, column], values[:, column])
+    return field
+
+
+def _border(band: Mask, first: bool) -> NDArray[np.float64]:
+    """Return the first row of a band in every column, or the one after its last."""
+    rows = band.argmax(0) if first else len(band) - band[::-1].argmax(0)
+    return np.asarray(rows, np.float64)
+
+
+def _along(values: NDArray[np.float64], sigma: float) -> NDArray[np.float64]:
+    """Return a row of values smoothed along itself."""
+    row = cv2.GaussianBlur(values[None], (0, 0), max(sigma, 0.3), borderType=cv2.BORDER_REPLICATE)
+    return np.asarray(row[0])

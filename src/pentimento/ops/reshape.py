@@ -46,20 +46,25 @@ def stretched(labels: Labels, region: str, wide: float, high: float, up: float =
 
 
 def opened(labels: Labels, drop: float = 0.22) -> Labels:
-    """Return a mask with the lower lip lowered by a share of the mouth's width, and open."""
+    """Return a mask with the lower lip lowered by a share of the mouth's width, and open.
+
+    As jaws open: most in the middle, not at all in the corners.
+    """
     lips, lower = np.isin(labels, _LIPS), labels == _L_LIP
     if not lower.any():
         return labels.copy()
-    down = max(1, round(drop * float(np.ptp(np.nonzero(lips)[1]))))
-    moved, gap = np.zeros_like(lower), np.zeros_like(lower)
-    moved[down:] = lower[:-down]
-    tops = lower.argmax(0)
-    for column in np.flatnonzero(lower.any(0)):
-        gap[tops[column] : tops[column] + down, column] = True
+    columns = np.flatnonzero(lips.any(0))
+    u = (2 * columns - columns[0] - columns[-1]) / max(1, int(np.ptp(columns)))
+    down = drop * float(np.ptp(columns)) * np.maximum(1 - u**2, 0) ** 0.75
     result = np.where(lips & (labels != _U_LIP), _SKIN, labels)
     face = np.isin(result, FACE)
-    result[gap & face] = _MOUTH
-    result[moved & face] = _L_LIP
+    for column, depth in zip(columns, np.rint(down).astype(int), strict=True):
+        upper, under = (np.flatnonzero(labels[:, column] == v) for v in (_U_LIP, _L_LIP))
+        seam = int(upper[-1]) + 1 if len(upper) else int(under[0]) if len(under) else 0
+        low = seam + depth + int((labels[:, column] == _MOUTH).sum())
+        for start, stop, value in ((seam, low, _MOUTH), (low, low + len(under), _L_LIP)):
+            part = result[start:stop, column]
+            part[face[start:stop, column]] = value
     return np.asarray(result, np.uint8)
 
 

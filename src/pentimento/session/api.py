@@ -1,4 +1,4 @@
-"""The Python interface: `open`, `parse`, `edit`, `load`.
+"""The Python interface: `open`, `parse`, `see`, `edit`, `load`.
 
 import pentimento as pt
 
@@ -9,14 +9,24 @@ result.save("out.png")
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from pentimento.files.compose import to_rgb8
 from pentimento.files.pictures import open_picture
 from pentimento.session.document import Document, Reshape, Restyle, Swap
 from pentimento.session.editor import Editor, PainterName, Result
 from pentimento.session.faces import LARGEST, Where
-from pentimento.session.models import bundled, load_parser, load_portrait
+from pentimento.session.models import (
+    bundled,
+    load_finder,
+    load_landmarks,
+    load_parser,
+    load_portrait,
+)
 from pentimento.structures import LabelMap, Picture
+
+if TYPE_CHECKING:
+    from pentimento.session.see import Seen
 
 Source = str | Path | Picture
 """A picture, or the path of one."""
@@ -24,6 +34,7 @@ Source = str | Path | Picture
 
 _parser = cache(load_parser)
 _portrait = cache(load_portrait)
+_landmarks = cache(load_landmarks)
 
 
 def editor(parser: str | None = None, model: str | None = None) -> Editor:
@@ -58,6 +69,39 @@ def parse(photo: Source, where: Where = LARGEST, *, parser: str | None = None) -
     """
     seer = editor(parser)
     return seer.view(seer.assets.keep(photo), where).label_map
+
+
+def see(
+    photo: Source,
+    *,
+    finder: str | None = None,
+    landmarks: str | None = None,
+    threshold: float | None = None,
+) -> "Seen":
+    """Return every face of a photo, from 16 pixels up, the largest first.
+
+    Args:
+        photo: a picture or its path.
+        finder: folder of a face finder; the bundled one by default.
+        landmarks: folder of a 68-point landmark model; the bundled one by default, if there is one.
+        threshold: least score of a face, 0 to 1.
+
+    Raises:
+        PictureError: the photo cannot be read; the message says why.
+        CheckpointError: a folder is no such model.
+    """
+    from pentimento.session.detect import THRESHOLD
+    from pentimento.session.see import see_faces
+
+    picture = photo if isinstance(photo, Picture) else open_picture(photo)
+    has_landmarks = landmarks is not None or bundled("landmarks") is not None
+    return see_faces(
+        to_rgb8(picture),
+        picture.name,
+        load_finder(finder),
+        _landmarks(landmarks) if has_landmarks else None,
+        THRESHOLD if threshold is None else threshold,
+    )
 
 
 def edit(

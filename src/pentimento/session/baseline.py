@@ -24,27 +24,55 @@ from pentimento.ops.blend import (
     nearest,
     push_pull,
     to_lab,
+    to_rgb,
 )
-from pentimento.ops.regions import Labels, Mask, grow, register
+from pentimento.ops.regions import (
+    Labels,
+    Mask,
+    grow,
+    radial,
+    register,
+    signed_distance,
+    stacked,
+)
 from pentimento.ops.warp import Float, flow_warp
 from pentimento.session.scene import (
+    ABOUT,
+    COMPLEXION,
     FACE,
     FEATURES,
-    HALO,
+    LIPS,
     PAINTED,
     SETTING,
     VALUE,
     Donor,
     Scene,
-    vacated,
+    Style,
 )
+from pentimento.session.unseen import mouth_inside, white_of
 
 _DARK: Final = 16.0  # of 255, added before logarithms: shadows are not worth much
 _FIELD_SIDE: Final = 192  # px: registration works no finer than this
 _RELIT: Final = 0.5
 """Largest change of a clone's light, in powers of e: beyond lies an outline that met a beard."""
 
+_LIPS_TINT: Final = 0.5
+"""Share of the two skins' difference in colour that another's lips take on; of light, all."""
+_SHINE: Final = 0.75
+"""Share of another's lips' light beyond the face's own brightest that is taken back."""
+
+_BROWS: Final = (VALUE["l_brow"], VALUE["r_brow"])
 _EYES: Final = (VALUE["l_eye"], VALUE["r_eye"])
+_STILL: Final = 0.7
+"""Share of the broad light that stays where it was when the skin beneath it moves."""
+_GLOSS: Final = 82.0
+"""L beyond which a skin's lights are pressed together: no complexion is overexposed."""
+_FEATURED: Final = 0.6
+"""Share of a complexion's change that lips and brows take part in."""
+_COLOURED: Final = 24.0
+"""Spread of a pixel's channels that a tenth of any colour photo reaches."""
+_SHUT: Final = 0.08
+"""Area of a mouth's inside over its squared width, below which it is a line between lips."""
 _EYES_KEEP: Final = 0.7
 """Share of their own colour that another's eyes keep; the rest follows the skin around them."""
 
@@ -136,8 +164,6 @@ class _Canvas:
         # A hair's edge is matted over what lies beneath, so what lies beneath must be known there.
         self.hair = scene.target == VALUE["hair"]
         self.beneath = _without(scene.target, VALUE["hair"]) if self.hair.any() else scene.target
-        # Skin beside hair that was taken away still carries its shade and single strands.
-        self.halo = grow(vacated(scene.labels, scene.target), HALO * self.unit)
 
     def painted(self) -> tuple[Float, Float]:
         """Return the new window (S, S, 3) and how much of it was replaced (S, S)."""
@@ -161,12 +187,21 @@ class _Canvas:
             if value in FEATURES:
                 groups.setdefault(id(donor), (donor, []))[1].append(value)
         for donor, values in groups.values():
+            if set(values) & set(LIPS):
+                image = self._lips_laid(image, donor, values)
+                labels[np.isin(scene.labels, values)] = VALUE["skin"]
+                theirs = donor.mask(values) & np.isin(scene.labels, FACE)
+                labels[theirs] = donor.labels[theirs]
+                values = [v for v in values if v not in LIPS]
+            if not values:
+                continue
             own, theirs = np.isin(scene.labels, values), donor.mask(values)
             theirs &= np.isin(scene.labels, FACE)
             domain = grow(own | theirs, 5 * self.unit) & np.isin(scene.labels, FACE)
             others = [v for v in FEATURES if v not in values]
             domain &= ~(np.isin(labels, others) & ~theirs)
             here, there = _light(image), _light(donor.image)
+            there = there + self._complexions_apart(donor)
             shift = np.clip(clone(here, there, domain) - there, -_RELIT, _RELIT)
             image = np.where(domain[..., None], _relit(there + shift), image)
             eyes = theirs & np.isin(donor.labels, _EYES)
@@ -176,6 +211,56 @@ class _Canvas:
             labels[theirs] = donor.labels[theirs]
             self.moved |= domain
         return image, labels
+
+    def _complexions_apart(self, donor: Donor) -> Float:
+        """Return the difference of the two skins, (3,) in powers of e."""
+        own = np.isin(self.scene.labels, (VALUE["skin"], VALUE["nose"]))
+        theirs = donor.mask((VALUE["skin"], VALUE["nose"]))
+        if min(own.sum(), theirs.sum()) < 50:
+            return np.zeros(3, np.float32)
+        medians = [
+            np.median(_light(image[mask]), 0)
+            for image, mask in ((self.scene.image, own), (donor.image, theirs))
+        ]
+        return np.asarray(medians[0] - medians[1], np.float32)
+
+    def _lips_laid(self, image: Float, donor: Donor, values: list[int]) -> Float:
+        """Return the picture with the donor's lips in this face's light, and nothing beside them.
+
+        The light is told by the skin around the two mouths. A clone would take it from a border
+        that runs through beards, and would take the beard along.
+        """
+        scene, unit = self.scene, self.unit
+        own, theirs = np.isin(scene.labels, values), donor.mask(values)
+        theirs &= np.isin(scene.labels, FACE)
+        bare = np.isin(scene.labels, (VALUE["skin"], VALUE["nose"])) & ~grow(own, 2 * unit)
+        near = grow(own | theirs, 5 * unit)
+        if (own & ~theirs).any() and bare.sum() > 50:
+            box = box_around(near, int(24 * unit))
+            clean = image.copy()
+            clean[box] = extend(image[box], bare[box], 3 * unit)
+            gone = cv2.GaussianBlur(grow(own, unit).astype(np.float32), (0, 0), unit)[..., None]
+            image = image + gone * (clean - image)
+        around = grow(own | theirs, 16 * unit)
+        sides = (
+            (image, bare & around),
+            (donor.image, donor.mask((VALUE["skin"], VALUE["nose"])) & around),
+        )
+        if min(int(skin.sum()) for _, skin in sides) < 50:
+            return image
+        here, there = (np.median(_light(picture)[skin], 0) for picture, skin in sides)
+        shift = np.clip(here - there, -2 * _RELIT, 2 * _RELIT)
+        shift = shift.mean() + _LIPS_TINT * (shift - shift.mean())
+        laid = _relit(_light(donor.image) + shift.astype(np.float32))
+        # A light mouth on a dark face, or a wet one, must not outshine the face.
+        inner = theirs & (donor.labels != VALUE["mouth"])
+        bright = laid.mean(2)
+        cap = np.float32(np.quantile(image[sides[0][1] | own].mean(1), 0.97))
+        over = np.maximum(bright - cap, 0) * inner
+        laid = laid * ((bright - _SHINE * over) / np.maximum(bright, 1))[..., None]
+        matte = cv2.GaussianBlur(grow(theirs, 0.4 * unit).astype(np.float32), (0, 0), 0.9 * unit)
+        self.moved |= near
+        return np.asarray(image + matte[..., None] * (laid - image), np.float32)
 
     def _layered(self, image: Float, labels: Labels) -> Float:
         """Return all classes' contents, composed along the soft edges of the wanted labels."""
@@ -223,17 +308,33 @@ class _Canvas:
         """Return the layer of the face: skin and features, carried to their new places."""
         scene = self.scene
         near = scene.weight > 0
-        opens = (scene.target == VALUE["mouth"]).sum() > 4 * (labels == VALUE["mouth"]).sum()
+        opens = self._mouth_opens(labels, near)
         shapes = [
             v
             for v in FEATURES
             if ((labels == v) & near).any() or ((scene.target == v) & near).any()
         ]
+        bands = [VALUE["u_lip"], VALUE["l_lip"]] if opens else []
+        shapes = [v for v in shapes if not (opens and v in LIPS)]
+        lift = self._lift(labels)
+        if lift is not None:
+            carried = flow_warp(labels, lift, nearest=True)
+            left = np.where(np.isin(labels, _BROWS), np.uint8(VALUE["skin"]), labels)
+            image = flow_warp(image, lift)
+            labels = np.where(np.isin(carried, _BROWS), carried, left)
+            shapes = [v for v in shapes if v not in _BROWS]
+            self.moved |= (np.abs(lift).max(-1) > 0.2) & near
         field = self._field([labels == v for v in shapes], [scene.target == v for v in shapes])
+        if bands:
+            parted = stacked(
+                [labels == v for v in bands], [scene.target == v for v in bands], 14 * self.unit
+            )
+            field = parted if field is None else field + parted
         here = labels
         if field is not None:
-            image = flow_warp(image, field)
+            still, image = image, flow_warp(image, field)
             here = flow_warp(labels, field, nearest=True)
+            image = self._light_kept(still, labels, image, here)
             self.moved |= (np.hypot(field[..., 0], field[..., 1]) > 0.2) & near
         for value in FACE:
             want = (self.beneath == value) & near
@@ -241,8 +342,8 @@ class _Canvas:
             # Between parts of the face a contour that is missed by a little is not worth a patch.
             near_enough = grow(have, 2 * self.unit) & np.isin(here, FACE)
             if value == VALUE["skin"]:
-                have &= ~self.halo
-                near_enough &= ~self.halo
+                have &= ~scene.halo
+                near_enough &= ~scene.halo
             if value == VALUE["mouth"] and opens:
                 # The line between closed lips is no inside of a mouth, however far it is stretched.
                 have, near_enough = np.zeros_like(have), np.zeros_like(have)
@@ -255,6 +356,40 @@ class _Canvas:
             image = image + soft * (filled - image)
         return image
 
+    def _lift(self, labels: Labels) -> Float | None:
+        """Return the field that raises or lowers brows as wholes, None if they rest.
+
+        The skin about a brow goes with it, and so do the hairs that the mask has missed; the eye
+        below stays, what lies between stretches.
+        """
+        target, unit = self.scene.target, self.unit
+        total = np.zeros((*labels.shape, 2), np.float32)
+        for brow, eye in zip(_BROWS, _EYES, strict=True):
+            here, there = labels == brow, target == brow
+            if not (here ^ there).any() or not here.any() or not there.any():
+                continue
+            down, right = np.argwhere(here).mean(0) - np.argwhere(there).mean(0)
+            if abs(down) < max(unit, 2 * abs(right)):
+                continue
+            lids = grow(labels == eye, 2 * unit) & ~grow(here | there, unit)
+            total += stacked([here, lids], [there, lids], ABOUT * unit)
+        weight = np.minimum(1, 2 * self.scene.weight)[..., None]
+        return total * weight if total.any() else None
+
+    def _light_kept(self, still: Float, labels: Labels, moved: Float, here: Labels) -> Float:
+        """Return moved skin in the broad light that fell on its place before.
+
+        A nose that is squeezed carries its edges along; the shade of its flanks, squeezed as well,
+        would pile up beside the bridge.
+        """
+        flesh = (VALUE["skin"], VALUE["nose"])
+        then, now = np.isin(labels, flesh), np.isin(here, flesh)
+        lit = _light(moved)
+        sigma = 4 * self.unit
+        change = low_pass(_light(still), then, sigma) - low_pass(lit, now, sigma)
+        soft = cv2.GaussianBlur((then & now).astype(np.float32), (0, 0), self.unit) * now
+        return _relit(lit + _STILL * soft[..., None] * change)
+
     def _object(self, value: int, image: Float, labels: Labels) -> Float:
         """Return the layer of hair, hat, glasses, ears, neck, clothes or background."""
         scene = self.scene
@@ -265,6 +400,8 @@ class _Canvas:
         # What is only cut short or covered stays as it is; what must reach further is stretched.
         if value not in SETTING and (want & ~have & (scene.weight > 0)).sum() > 30 * self.unit**2:
             field = self._field([have], [want])
+            if value == VALUE["hair"] and donor is None and field is not None:
+                field = self._hair_field(have, want)
             if field is not None:
                 content = flow_warp(content, field)
                 have = flow_warp(have.astype(np.uint8), field, nearest=True) > 0
@@ -292,17 +429,26 @@ class _Canvas:
 
     def _extended(self, value: int, image: Float, known: Mask, need: Mask) -> Float:
         """Return the class continued to where it is needed, free of its neighbours' halo."""
+        scene = self.scene
         rim = 2.0 if value in SETTING else 1.0
+        if value not in FACE and (scene.halo & (scene.target == value)).any():
+            known = known & ~grow(scene.halo, 4 * self.unit)  # loose strands beside removed hair
         sure = cv2.erode(known.astype(np.uint8), _disc(rim * self.unit), borderValue=1) > 0
         sure = sure if sure.sum() >= 0.2 * known.sum() else known
-        new = (self.scene.target == value) & (self.scene.weight > 0) & ~known
+        new = (scene.target == value) & (scene.weight > 0) & ~known
         if sure.sum() < 12:
             if value == VALUE["mouth"]:
-                return self._mouth_inside(image)
+                white = white_of(
+                    scene.image,
+                    np.isin(scene.labels, _EYES),
+                    np.isin(scene.labels, (VALUE["skin"], VALUE["nose"])),
+                )
+                drawn = mouth_inside(scene.target == VALUE["mouth"], white, self.unit)
+                return self._as_colourful(drawn)
             if self.tone is not None and value in PAINTED:
                 return push_pull(self._trusted(value, self.tone), self.tone.known)
             colour = np.array(_TYPICAL[list(VALUE)[value]], np.float32)
-            filled = np.broadcast_to(colour, image.shape).astype(np.float32)
+            filled = self._as_colourful(np.broadcast_to(colour, image.shape).astype(np.float32))
         elif (need & ~sure).any():
             box = box_around(need, int(24 * self.unit))
             box = box if sure[box].sum() > 12 else (slice(None), slice(None))
@@ -314,27 +460,21 @@ class _Canvas:
             return self._told(value, filled, new, self.tone)
         return filled
 
-    def _mouth_inside(self, image: Float) -> Float:
-        """Return the inside of a mouth that was shut: upper teeth in the lips' shade, dark below.
+    def _as_colourful(self, drawn: Float) -> Float:
+        """Return what was drawn without a model, grey in a grey photo."""
+        chroma = np.ptp(self.scene.image, -1)
+        share = np.float32(np.clip(np.quantile(chroma, 0.9) / _COLOURED, 0, 1))
+        grey = drawn.mean(-1, keepdims=True)
+        return np.asarray(grey + share * (drawn - grey), np.float32)
 
-        Neither picture shows it, and what a generator continues from closed lips is more lip.
-        """
-        inside = self.scene.target == VALUE["mouth"]
-        rows = np.arange(inside.shape[0], dtype=np.float32)[:, None]
-        top = np.argmax(inside, 0).astype(np.float32)
-        height = np.maximum(inside.sum(0), 1).astype(np.float32)
-        down = np.clip((rows - top) / height.max(), 0, 1)  # from the upper lip, even at the corners
-        columns = np.flatnonzero(inside.any(0))
-        middle, half = columns.mean(), max(np.ptp(columns) / 2, 1.0)
-        across = np.abs(np.arange(inside.shape[1], dtype=np.float32) - middle)[None] / half
-        teeth = np.clip(2.2 - 3.2 * down, 0, 1) * np.clip(1.8 - 1.6 * across, 0, 1)
-        teeth *= np.clip(0.6 + 2 * down, 0, 1)  # the lip's shadow
-        skin = np.isin(self.scene.labels, (VALUE["skin"], VALUE["nose"]))
-        light = np.float32(0.0 if not skin.any() else np.median(image[skin].max(-1)) / 255)
-        dark = np.array([64, 26, 28], np.float32)
-        ivory = np.array([222, 208, 194], np.float32) * (0.7 + 0.3 * light)
-        drawn = dark + teeth[..., None] * (ivory - dark)
-        return np.asarray(cv2.GaussianBlur(drawn, (0, 0), 0.8 * self.unit), np.float32)
+    def _mouth_opens(self, labels: Labels, near: Mask) -> bool:
+        """Return whether the mouth was shut and shall be open; teeth that were seen are kept."""
+        lips = np.isin(labels, LIPS)
+        if not (lips & near).any() or not (self.scene.target == VALUE["mouth"]).any():
+            return False
+        wide = float(np.ptp(np.nonzero(lips)[1])) + 1
+        shown, wanted = (int((of == VALUE["mouth"]).sum()) for of in (labels, self.scene.target))
+        return wanted > 4 * shown and shown < _SHUT * wide**2
 
     def _trusted(self, value: int, tone: Tone) -> Float:
         """Return the generator's picture of the edit, freed of the error it makes on the class."""
@@ -368,6 +508,15 @@ class _Canvas:
         support = cv2.resize(weight, (small, small), interpolation=cv2.INTER_AREA)
         return register(shrunk[0], shrunk[1], np.asarray(support), side)
 
+    def _hair_field(self, have: Mask, want: Mask) -> Float:
+        """Return the field that lets hair stand farther from the face, strand by strand."""
+        face = np.isin(self.scene.labels, FACE)
+        seen = face if face.any() else have
+        y, x = np.nonzero(seen)
+        most = max(0.0, -float(signed_distance(have)[want].min())) + 4 * self.unit
+        sure = cv2.erode(have.astype(np.uint8), _disc(1.2 * self.unit), borderValue=1) > 0
+        return radial(sure, want, (float(x.mean()), float(y.mean())), most)
+
     def _shading(self, inside: Mask, tone: Tone) -> Float:
         """Return how the generator's change of a region's look varies over the region.
 
@@ -379,6 +528,39 @@ class _Canvas:
         change = low_pass(tone.after - tone.before, seen, 4 * self.unit)
         return push_pull(change - change[seen].mean(0), seen)
 
+    def _complexion(self, image: Float, inside: Mask, style: Style) -> Float:
+        """Return the picture with another's complexion: its lightness and hue, no more.
+
+        What is no skin though the mask says so (beards, strands, brows' ends) keeps its colour,
+        and the light on the face stays: a shaded forehead is shaded in any complexion.
+        """
+        lab, theirs = to_lab(image), to_lab(style.pixels[:, None])[:, 0]
+        seen = np.isin(self.scene.labels, COMPLEXION[:2]) & inside
+        own = lab[seen if seen.sum() >= 50 else inside]
+        mean, goal = (np.median(_skin_like(pixels), 0) for pixels in (own, theirs))
+        # How much like this face's skin each pixel is, by hue alone, freckles smoothed away.
+        hue = cv2.GaussianBlur(lab[..., 1:], (0, 0), 1.5 * self.unit)
+        spread = 1.48 * np.median(np.abs(_skin_like(own) - mean), 0)[1:] + 2.5
+        far = (((hue - mean[1:]) / spread) ** 2).sum(-1)
+        alike = np.exp(-0.5 * np.maximum(far - 6, 0) / 4)
+        target = self.scene.target
+        near = grow(inside, 1.5 * self.unit) & ~np.isin(target, SETTING[:1])
+        reach = near * np.where(np.isin(target, COMPLEXION[5:]), np.float32(_FEATURED), 1)
+        alike = np.where(np.isin(target, COMPLEXION[5:]), 1, alike)
+        reach = cv2.GaussianBlur(reach.astype(np.float32), (0, 0), self.unit)
+        share = style.amount * cv2.GaussianBlur(
+            (alike * reach).astype(np.float32), (0, 0), self.unit
+        )
+        dim = np.clip(lab[..., :1] / mean[0], 0.3, 1.25)  # shade has less of any hue
+        gain = goal[0] / mean[0]
+        # Fair skin shows softer shades than dark skin that is simply lit up.
+        power = np.clip(1 - 0.4 * np.log(gain), 0.6, 1.2)
+        bright = goal[0] * (np.maximum(lab[..., :1], 0) / mean[0]) ** power
+        bright = np.minimum(bright, _GLOSS) + 0.35 * np.maximum(bright - _GLOSS, 0)
+        wanted = np.concatenate([bright, lab[..., 1:] + dim * (goal - mean)[1:]], 2)
+        changed = to_rgb(np.asarray(lab + share[..., None] * (wanted - lab), np.float32))
+        return np.asarray(np.where(share[..., None] > 0, changed, image), np.float32)
+
     def _restyled(self, image: Float) -> Float:
         """Return the picture with the looks that were asked for."""
         styles = {id(style): style for style in self.scene.styles.values()}
@@ -387,6 +569,9 @@ class _Canvas:
             if inside.sum() < 12 or len(style.pixels) < 12:
                 continue
             soft = cv2.GaussianBlur(inside.astype(np.float32), (0, 0), 1.2 * self.unit)[..., None]
+            if VALUE["skin"] in style.classes:
+                image = self._complexion(image, inside, style)
+                continue
             change = style.amount * (colour_transfer(image, inside, style.pixels) - image)
             if self.tone is not None and set(style.classes) & set(PAINTED):
                 change = change + self._shading(inside, self.tone)
@@ -402,6 +587,12 @@ def _light(image: Float) -> Float:
 def _relit(light: Float) -> Float:
     """Undo `_light`."""
     return np.asarray(np.clip(np.exp(light) - _DARK, 0, 255), np.float32)
+
+
+def _skin_like(lab: Float) -> Float:
+    """Return the pixels (N, 3) of skin without its third that is least coloured: beard, shadow."""
+    chroma = np.hypot(lab[:, 1], lab[:, 2])
+    return lab[chroma >= np.quantile(chroma, 0.33)]
 
 
 def guided(guide: Float, mask: Float, radius: int, eps: float) -> Float:

@@ -3,7 +3,7 @@
 Documents are immutable values. They name pictures and masks by strings (paths, or keys of an
 `Assets` store), so a document is small, can be written as JSON and replayed: the same document
 and the same files give the same picture. Commands on different regions may come in any order;
-on one region the later wins, and reshapes apply after swaps.
+on one region the later wins, reshapes apply after swaps, and paint covers them all.
 """
 
 import json
@@ -37,16 +37,19 @@ class Swap:
         region: one of `labels.REGIONS`.
         other: names the other picture.
         where: which face of it.
+        amount: how much of the other shows: 0 keeps the own region, 1 takes the other's.
     """
 
     region: str
     other: str
     where: Where = LARGEST
+    amount: float = 1.0
     verb: Literal["swap"] = field(default="swap", init=False)
 
     def __post_init__(self) -> None:
-        """Refuse a region that does not exist."""
+        """Refuse a region that does not exist and an amount outside [0, 1]."""
         check_region(self.region)
+        _check_amount(self)
 
 
 @dataclass(frozen=True)
@@ -69,12 +72,49 @@ class Restyle:
     def __post_init__(self) -> None:
         """Refuse a region that does not exist and an amount outside [0, 1]."""
         check_region(self.region)
-        if not 0 <= self.amount <= 1:
-            raise PentimentoError(f"restyle takes an amount from 0 to 1, got {self.amount:g}")
+        _check_amount(self)
 
 
-Command: TypeAlias = Reshape | Swap | Restyle
-_COMMANDS: Final[dict[str, type[Any]]] = {"reshape": Reshape, "swap": Swap, "restyle": Restyle}
+@dataclass(frozen=True)
+class Mirror:
+    """Take a part that faces have twice from the other side of the same face, mirrored.
+
+    Attributes:
+        region: the part that changes, one of `MIRRORED`.
+    """
+
+    region: str
+    verb: Literal["mirror"] = field(default="mirror", init=False)
+
+    def __post_init__(self) -> None:
+        """Refuse a region that has no other side."""
+        if self.region not in MIRRORED:
+            raise PentimentoError(f"mirror takes one of {', '.join(MIRRORED)}; got {self.region!r}")
+
+
+@dataclass(frozen=True)
+class Paint:
+    """Lay a painted layer over everything else: what a brush did.
+
+    Attributes:
+        layer: names a square label map of the face's frame; `IGNORE` where nothing was painted.
+    """
+
+    layer: str
+    verb: Literal["paint"] = field(default="paint", init=False)
+
+
+Command: TypeAlias = Reshape | Swap | Restyle | Mirror | Paint
+_COMMANDS: Final[dict[str, type[Any]]] = {
+    "reshape": Reshape, "swap": Swap, "restyle": Restyle, "mirror": Mirror, "paint": Paint,
+}  # fmt: skip
+MIRRORED: Final = ("left_eye", "right_eye", "left_brow", "right_brow")
+"""Regions that have a counterpart on the other side of the face."""
+
+
+def _check_amount(command: Swap | Restyle) -> None:
+    if not 0 <= command.amount <= 1:
+        raise PentimentoError(f"{command.verb} takes an amount from 0 to 1, got {command.amount:g}")
 
 
 def check_region(region: str) -> None:
@@ -105,6 +145,18 @@ class Document:
         """Return the document without its last command."""
         return replace(self, commands=self.commands[:-1])
 
+    def pictures(self) -> tuple[str, ...]:
+        """Return the names of the photo and of every other picture, each once."""
+        others = [c.other for c in self.commands if isinstance(c, Swap)]
+        others += [c.reference for c in self.commands if isinstance(c, Restyle)]
+        return tuple(dict.fromkeys([self.photo, *others]))
+
+    def masks(self) -> tuple[str, ...]:
+        """Return the names of its masks and painted layers, each once."""
+        given = [c.mask for c in self.commands if isinstance(c, Reshape)]
+        given += [c.layer for c in self.commands if isinstance(c, Paint)]
+        return tuple(dict.fromkeys(given))
+
     def to_json(self) -> str:
         """Return the document as JSON text."""
         return json.dumps(
@@ -112,7 +164,7 @@ class Document:
                 "format": FORMAT,
                 "photo": self.photo,
                 **_where_json(self.where),
-                "commands": [_command_json(command) for command in self.commands],
+                "commands": [command_json(command) for command in self.commands],
             },
             indent=2,
         )
@@ -130,13 +182,8 @@ class Document:
                 raise PentimentoError(
                     f"the document has format {read['format']}, this version reads {FORMAT}"
                 )
-            commands = []
-            for item in read["commands"]:
-                values = {k: v for k, v in item.items() if k not in ("verb", "where")}
-                if "where" in item:
-                    values["where"] = _where(item["where"])
-                commands.append(_COMMANDS[item["verb"]](**values))
-            return Document(read["photo"], _where(read.get("where", {})), tuple(commands))
+            commands = tuple(parse_command(item) for item in read["commands"])
+            return Document(read["photo"], _where(read.get("where", {})), commands)
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise PentimentoError(f"this is no edit document: {error!r}") from error
 
@@ -147,10 +194,27 @@ def _where_json(where: Where) -> dict[str, Any]:
     return {"where": said} if said else {}
 
 
-def _command_json(command: Command) -> dict[str, Any]:
+def command_json(command: Command) -> dict[str, Any]:
+    """Return a command as plain values."""
     values = {k: v for k, v in vars(command).items() if k not in ("verb", "where")}
     where = getattr(command, "where", LARGEST)
     return {"verb": command.verb, **values, **_where_json(where)}
+
+
+def parse_command(item: dict[str, Any]) -> Command:
+    """Read what `command_json` gave.
+
+    Raises:
+        PentimentoError: this is no command.
+    """
+    try:
+        values = {k: v for k, v in item.items() if k not in ("verb", "where")}
+        if "where" in item:
+            values["where"] = _where(item["where"])
+        command: Command = _COMMANDS[item["verb"]](**values)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise PentimentoError(f"this is no command of an edit: {error!r}") from error
+    return command
 
 
 def _where(said: dict[str, Any]) -> Where:

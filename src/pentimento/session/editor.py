@@ -9,7 +9,7 @@ import hashlib
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final, Literal, get_args
 
@@ -20,15 +20,24 @@ from pentimento.errors import PentimentoError
 from pentimento.files.compose import composite, to_rgb8
 from pentimento.files.masks import open_mask, save_mask
 from pentimento.files.pictures import open_picture, save_picture
-from pentimento.labels import IGNORE, REGIONS
+from pentimento.labels import CELEBAMASK19, IGNORE, REGIONS
 from pentimento.ops.blend import grain, grain_level
-from pentimento.ops.regions import Labels, grow
+from pentimento.ops.regions import Labels, falloff, grow
 from pentimento.ops.warp import Float, bounds, put
 from pentimento.session.baseline import Painted, paint, paste
-from pentimento.session.document import Command, Document, Reshape, Restyle, Swap
-from pentimento.session.faces import LARGEST, Parser, Where
+from pentimento.session.document import (
+    Command,
+    Document,
+    Mirror,
+    Paint,
+    Reshape,
+    Restyle,
+    Swap,
+)
+from pentimento.session.faces import LARGEST, Face, Parser, Where, find_faces
 from pentimento.session.repaint import Portrait, Repainter
-from pentimento.session.scene import Donor, Scene, SceneBuilder, fitted
+from pentimento.session.scene import BAND, HALO, Donor, Scene, SceneBuilder, fitted
+from pentimento.session.sketch import Sketch
 from pentimento.session.view import View, place, see
 from pentimento.structures import LabelMap, Picture
 
@@ -130,6 +139,21 @@ class Result:
         save_mask(self.mask, path)
 
 
+@dataclass(frozen=True)
+class Preview:
+    """A rendered edit in the face's frame.
+
+    Attributes:
+        image: (P, P, 3) uint8.
+        weight: (P, P) uint8, how much of the image shows; 0 means the photo stays.
+        labels: (P, P) after the edit.
+    """
+
+    image: NDArray[np.uint8]
+    weight: NDArray[np.uint8]
+    labels: Labels
+
+
 class Editor:
     """Models and the views they have computed.
 
@@ -144,7 +168,29 @@ class Editor:
         self.portrait = portrait
         self.assets = Assets()
         self._views: dict[tuple[str, Where], View] = {}
+        self._faces: dict[str, list[Face]] = {}
+        self._sketch = Sketch()
         self._repainter = Repainter(portrait) if portrait is not None else None
+
+    def faces(self, name: str) -> list[Face]:
+        """Return the faces of a picture, the largest first, finding them on first use.
+
+        Raises:
+            PictureError: the picture cannot be read.
+        """
+        if name not in self._faces:
+            self._faces[name] = find_faces(to_rgb8(self.assets.picture(name)), self.parser)
+        return self._faces[name]
+
+    def forget(self, name: str) -> None:
+        """Drop a picture or mask and all that was computed from it."""
+        self.assets.pictures.pop(name, None)
+        self.assets.masks.pop(name, None)
+        self._faces.pop(name, None)
+        for key in [key for key in self._views if key[0] == name]:
+            view = self._views.pop(key)
+            if self._repainter is not None:
+                self._repainter.forget(view)
 
     def view(self, name: str, where: Where = LARGEST) -> View:
         """Return the parsed face of a picture, computing it on first use.
@@ -156,7 +202,8 @@ class Editor:
         key = (name, where)
         if key not in self._views:
             picture = self.assets.picture(name)
-            self._views[key] = see(picture, to_rgb8(picture), self.parser, where)
+            found = self._faces.get(name)
+            self._views[key] = see(picture, to_rgb8(picture), self.parser, where, found)
         return self._views[key]
 
     def render(
@@ -190,14 +237,10 @@ class Editor:
             timings[name] = timings.get(name, 0.0) + time.perf_counter() - start
 
         with stage("open"):
-            names = [document.photo]
-            names += [c.other for c in document.commands if isinstance(c, Swap)]
-            names += [c.reference for c in document.commands if isinstance(c, Restyle)]
-            for name in dict.fromkeys(names):
+            for name in document.pictures():
                 self.assets.picture(name)
-            for command in document.commands:
-                if isinstance(command, Reshape):
-                    self.assets.mask(command.mask)
+            for name in document.masks():
+                self.assets.mask(name)
         with stage("see"):
             view = self.view(document.photo, document.where)
             for command in document.commands:
@@ -206,8 +249,7 @@ class Editor:
                 elif isinstance(command, Restyle):
                     self.view(command.reference, command.where)
         with stage("plan"):
-            side = int(np.clip(8 * round(view.zoom * view.face.side / 8), *_SIDES))
-            scene = self._scene(document, view, side, notices)
+            scene = self._scene(document, view, working_side(view), notices)
         if painter == "generator" and self._repainter is None:
             painter = "baseline"
             notices.append(
@@ -222,6 +264,49 @@ class Editor:
         return Result(
             picture, mask, weight, timings, tuple(notices), document, painter, view.face.side
         )
+
+    def preview(
+        self,
+        document: Document,
+        side: int | None = None,
+        note: Callable[[str], None] = lambda stage: None,
+    ) -> "Preview":
+        """Render a document in the face's frame alone; the photo around it is not touched.
+
+        Args:
+            document: the edit.
+            side: of the frame to answer in; by default the size of the generator's own picture,
+                and then only what lies near the last change is painted anew (`session.sketch`).
+            note: called with the name of each stage as it starts.
+
+        Raises:
+            PentimentoError: as `render`.
+        """
+        note("see")
+        view = self.view(document.photo, document.where)
+        note("plan")
+        size = 256 if self._repainter is None else self._repainter.size
+        asked = side or 8 * round(size * view.zoom / 8)
+        scene = self._scene(document, view, asked, [])
+        note("paint")
+
+        def painter(part: Scene) -> Painted:
+            return self._paint(document, part, view, "generator")
+
+        if side is None:
+            bare = tuple(c for c in document.commands if not isinstance(c, Paint))
+            painted = self._sketch.paint((document.photo, document.where, bare), scene, painter)
+        else:
+            painted = painter(scene).image
+        image = np.clip(np.rint(painted), 0, 255).astype(np.uint8)
+        weight = np.rint(255 * scene.weight).astype(np.uint8)
+        return Preview(image, weight, scene.target)
+
+    def beneath(self, document: Document) -> Labels:
+        """Return the labels (S, S) of the frame at its working side, before anything is painted."""
+        bare = tuple(c for c in document.commands if not isinstance(c, Paint))
+        view = self.view(document.photo, document.where)
+        return self._scene(replace(document, commands=bare), view, working_side(view), []).target
 
     def _scene(self, document: Document, view: View, side: int, notices: list[str]) -> Scene:
         labels = view.labels(side)
@@ -238,10 +323,16 @@ class Editor:
 
         for command in sorted(document.commands, key=_rank):
             if isinstance(command, Swap):
-                builder.swap(command.region, donor(command.other, command.where))
+                if command.amount > 0:
+                    builder.swap(command.region, donor(command.other, command.where))
+            elif isinstance(command, Mirror):
+                builder.mirror(command.region)
             elif isinstance(command, Restyle):
                 found = donor(command.reference, command.where)
                 builder.restyle(command.region, found, command.amount)
+            elif isinstance(command, Paint):
+                layer = self.assets.mask(command.layer)
+                builder.reshape(*view.painted(layer, command.layer, side))
             else:
                 wanted, changed, outside = view.edited(
                     self.assets.mask(command.mask), command.mask, side
@@ -264,8 +355,30 @@ class Editor:
         if painter == "paste":
             return paste(scene)
         if painter == "baseline" or self._repainter is None or not scene.core.any():
-            return paint(scene)
-        return self._repainter.paint(scene, view, document, self._views)
+            painted = paint(scene)
+        else:
+            painted = self._repainter.paint(scene, view, document, self._views)
+        return _faded(painted, scene, document)
+
+
+def working_side(view: View) -> int:
+    """Return the side, in pixels, of the frame that a face is painted in."""
+    return int(np.clip(8 * round(view.zoom * view.face.side / 8), *_SIDES))
+
+
+def _faded(painted: Painted, scene: Scene, document: Document) -> Painted:
+    """Let the source show through regions that another's shall only partly replace."""
+    opacity = np.ones(scene.labels.shape, np.float32)
+    for command in document.commands:
+        if isinstance(command, Swap) and 0 < command.amount < 1:
+            classes = CELEBAMASK19.values(*REGIONS[command.region])
+            region = np.isin(scene.labels, classes) | np.isin(scene.target, classes)
+            reach = falloff(grow(region, HALO * scene.unit), BAND * 256 * scene.unit)
+            opacity = np.minimum(opacity, 1 - (1 - command.amount) * reach)
+    if (opacity == 1).all():
+        return painted
+    image = scene.image + opacity[..., None] * (painted.image - scene.image)
+    return Painted(image, np.asarray(1 - opacity * (1 - painted.keep), np.float32))
 
 
 def _composed(painted: Painted, scene: Scene, view: View) -> tuple[Picture, Float]:
@@ -303,6 +416,8 @@ def _rank(command: Command) -> tuple[int, int]:
     """Return the order in which commands are laid on: it does not depend on the order given."""
     if isinstance(command, Reshape):
         return 2, 0
+    if isinstance(command, Paint):
+        return 3, 0
     return int(isinstance(command, Restyle)), list(REGIONS).index(command.region)
 
 

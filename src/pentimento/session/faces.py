@@ -1,32 +1,35 @@
-"""Finding the face: a loose box from a cascade, then the parser itself settles eyes and mouth.
+"""Finding the face to be edited: the face finder says where, the parser settles the exact frame.
 
-scikit-image's bundled LBP cascade (Ojala's local binary patterns, frontal faces) proposes squares;
-the face parser looks into each, its eye and mouth regions give the FFHQ frame (`ops.align`), and
-the crop is parsed again in that frame until it rests. A square in which the parser does not see a
-plausible face is dropped, so the cascade may be generous.
+The finder's five points give the FFHQ square (`ops.align`) of every face; the face parser looks
+into it, its eye and mouth regions give a better square, and the crop is parsed again in that frame
+until it rests. A square in which the parser sees no plausible face is dropped.
 """
 
-import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import cache
-from typing import Any, Final, Protocol
+from itertools import islice
+from typing import Final, Protocol
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from pentimento.errors import FaceError
 from pentimento.labels import CELEBAMASK19
 from pentimento.ops.align import Points, crop_to_picture, ffhq_quad
+from pentimento.ops.face_points import five_points
 from pentimento.ops.warp import cut
+from pentimento.session.detect import Finder, detect
+from pentimento.session.models import load_finder
 
 HOW_TO_POINT: Final = (
     "Say where it is: --points 'x,y x,y x,y' (two eyes and the mouth, in pixels), "
     "--box left,top,right,bottom, or --aligned if the picture is already a face crop."
 )
-_SEARCH_SIDE: Final = 480  # px, long side of the picture the cascade scans
-_BOX_TO_SIDE: Final = 1.55  # FFHQ side over cascade width: median over frontal studio portraits
+_BOX_TO_SIDE: Final = 1.55  # FFHQ side over the width of a box from brows to chin
+_SURE: Final = 0.9  # a face of which the finder is so sure need not be plain to the parser
+_FACE: Final = CELEBAMASK19.values(
+    "skin", "nose", "l_eye", "r_eye", "l_brow", "r_brow", "mouth", "u_lip", "l_lip"
+)
 _RESTS: Final = 0.006  # of the side: the frame no longer moves
 _ROUNDS: Final = 5
 
@@ -53,16 +56,14 @@ class Face:
 
     Attributes:
         quad: (4, 2) corners of its FFHQ square: top-left, bottom-left, bottom-right, top-right.
-        score: mean probability that the parser gives to the parts of the face; 1 where a person
-            said where the face is.
-        eyes: (2, 2) eye centres, the one on the picture's left first; None in an aligned crop.
-        mouth: (2,) middle between the mouth corners, or None.
+        score: mean probability that the parser gives to the parts of the face, or the finder's
+            where the parser is at a loss; 1 where a person said where the face is.
+        points: (5, 2) eyes, nose and mouth corners as in `ops/face_points.py`, or None.
     """
 
     quad: Points
     score: float = 1.0
-    eyes: Points | None = None
-    mouth: Points | None = None
+    points: Points | None = None
 
     @property
     def side(self) -> float:
@@ -100,7 +101,7 @@ def face_from_points(points: Sequence[tuple[float, float]]) -> Face:
         left, right = right, left
     if np.hypot(*across) < 2 or np.hypot(*down) < 2:
         raise FaceError("the points lie on each other: give eyes and mouth of one face")
-    return Face(ffhq_quad(left, right, mouth), eyes=np.stack([left, right]), mouth=mouth)
+    return Face(ffhq_quad(left, right, mouth))
 
 
 def face_from_box(box: Sequence[float]) -> Face:
@@ -115,131 +116,47 @@ def face_from_box(box: Sequence[float]) -> Face:
         )
     width = max(box[2] - box[0], box[3] - box[1])
     x, y = (box[0] + box[2]) / 2, (box[1] + box[3]) / 2 - 0.06 * width
-    return Face(_square(x, y, _BOX_TO_SIDE * width))
+    return Face(square(x, y, _BOX_TO_SIDE * width))
 
 
 def aligned_face(height: int, width: int) -> Face:
     """Return the face of a picture that is itself an aligned crop: its largest centred square."""
-    return Face(_square(width / 2, height / 2, min(height, width)))
+    return Face(square(width / 2, height / 2, min(height, width)))
 
 
-def _square(x: float, y: float, side: float, angle: float = 0.0) -> Points:
-    """Return the corners of a square, turned by `angle` radians (clockwise on screen)."""
+def square(x: float, y: float, side: float) -> Points:
+    """Return the corners of an upright square: top-left, bottom-left, bottom-right, top-right."""
     half = side / 2 * np.array([[-1.0, -1], [-1, 1], [1, 1], [1, -1]])
-    c, s = math.cos(angle), math.sin(angle)
-    return np.asarray(half @ np.array([[c, s], [-s, c]]) + [x, y])
+    return np.asarray(half + np.array([x, y]))
 
 
-@cache
-def _cascade() -> Any:
-    """Return scikit-image's frontal-face cascade."""
-    from skimage.data import lbp_frontal_face_cascade_filename
-    from skimage.feature import Cascade
-
-    return Cascade(lbp_frontal_face_cascade_filename())  # type: ignore[no-untyped-call]  # untyped
+def _frame(points: Points) -> Points:
+    """Return the FFHQ square of five points."""
+    return ffhq_quad(points[0], points[1], points[3:].mean(0))
 
 
-def _detections(grey: NDArray[np.uint8]) -> list[tuple[float, float, float]]:
-    """Return cascade answers as (centre x, centre y, width) in pixels of `grey`."""
-    short = min(grey.shape)
-    if short < 32:  # smaller than the cascade's own 24-pixel window with its padding
-        return []
-    found = _cascade().detect_multi_scale(
-        grey,
-        scale_factor=1.2,
-        step_ratio=1,
-        min_size=(max(24, short // 14),) * 2,
-        max_size=(short, short),
-    )
-    return [(f["c"] + f["width"] / 2, f["r"] + f["height"] / 2, float(f["width"])) for f in found]
-
-
-def _candidates(rgb: NDArray[np.uint8]) -> Iterator[list[Points]]:
-    """Yield rounds of squares to look into, the likeliest round first."""
-    height, width = rgb.shape[:2]
-    factor = min(1.0, _SEARCH_SIDE / max(height, width))
-    small = cv2.resize(rgb, None, fx=factor, fy=factor, interpolation=cv2.INTER_AREA)
-    grey = np.asarray(cv2.cvtColor(small, cv2.COLOR_RGB2GRAY), np.uint8)
-    h, w = grey.shape
-    pad = max(h, w) // 4  # a face that fills the picture lies outside every cascade window
-    padded = cv2.copyMakeBorder(grey, pad, pad, pad, pad, cv2.BORDER_REPLICATE)
-    for angle, image, offset in (
-        (0.0, grey, 0),
-        (0.0, padded, pad),
-        (-20.0, grey, 0),
-        (20.0, grey, 0),
-    ):
-        turn = cv2.getRotationMatrix2D((w / 2, h / 2), angle, 1.0)
-        turned = image
-        if angle:
-            turned = cv2.warpAffine(image, turn, (w, h), borderMode=cv2.BORDER_REPLICATE)
-        back = cv2.invertAffineTransform(turn) if angle else np.eye(2, 3)
-        squares = []
-        for x, y, size in _detections(np.asarray(turned, np.uint8)):
-            cx, cy = back @ [x - offset, y - offset - 0.06 * size, 1.0]
-            side = _BOX_TO_SIDE * size / factor
-            squares.append(_square(cx / factor, cy / factor, side, math.radians(angle)))
-        yield squares
-    short, long = min(height, width), max(height, width)
-    if long <= 2 * short:  # a portrait that the cascade missed: look at the picture itself
-        yield [
-            _square(width / 2, height / 2 + dy * short, short * share)
-            for share in (1.0, 0.8, 0.62)
-            for dy in ((0.0,) if share == 1.0 else (0.0, -0.12))
-        ]
-
-
-def _landmarks(probabilities: NDArray[np.float32]) -> tuple[Points, float] | None:
-    """Return eyes and mouth (3, 2) in crop pixels and a score, or None for an implausible face."""
+def _plausible(probabilities: NDArray[np.float32]) -> tuple[Points, float] | None:
+    """Return five points (5, 2) in crop pixels and a score, or None for an implausible face."""
     size = probabilities.shape[-1]
-    labels = probabilities.argmax(0)
-    best = probabilities.max(0)
-    area = float(size * size)
-
-    def where(*names: str) -> NDArray[np.bool_]:
-        return np.isin(labels, CELEBAMASK19.values(*names))
-
-    def centre(mask: NDArray[np.bool_]) -> Points | None:
-        y, x = np.nonzero(_largest(mask))
-        return np.array([x.mean() + 0.5, y.mean() + 0.5]) if len(x) > 4e-4 * area else None
-
-    left, right = centre(where("r_eye")), centre(where("l_eye"))
-    if (left is None or right is None) and where("eye_g").any():  # dark glasses hide the eyes
-        glasses = where("eye_g")
-        middle = np.nonzero(glasses)[1].mean()
-        columns = np.arange(size)[None, :]
-        left = left if left is not None else centre(glasses & (columns < middle))
-        right = right if right is not None else centre(glasses & (columns >= middle))
-    lips = _largest(where("mouth", "u_lip", "l_lip"))
-    lip_y, lip_x = np.nonzero(lips)
-    if left is None or right is None or len(lip_x) < 1e-3 * area:
+    labels = probabilities.argmax(0).astype(np.uint8)
+    points = five_points(labels)
+    if points is None:
         return None
-    ends = np.quantile(lip_x, [0.02, 0.98])
-    corners = [lip_y[np.abs(lip_x - end) <= 0.012 * size].mean() for end in ends]
-    mouth = np.array([ends.mean() + 0.5, np.mean(corners) + 0.5])
-
-    across, down = right - left, mouth - (left + right) / 2
+    left, right = points[:2]
+    across, down = right - left, points[3:].mean(0) - (left + right) / 2
     apart = float(np.hypot(*across))
     upright = (across[0] * down[1] - across[1] * down[0]) / max(apart, 1e-6) ** 2
-    face = where("skin", "nose", "l_eye", "r_eye", "l_brow", "r_brow", "mouth", "u_lip", "l_lip")
-    score = float(best[face].mean()) if face.any() else 0.0
+    face = np.isin(labels, _FACE)
+    score = float(probabilities.max(0)[face].mean()) if face.any() else 0.0
     plausible = (
         across[0] > 0
         and 0.08 * size < apart < 0.6 * size
         and 0.45 < upright < 2.2
         and abs(float(across @ down)) < 0.8 * apart**2
-        and 0.03 * area < face.sum() < 0.85 * area
+        and 0.03 < face.mean() < 0.85
         and score > 0.55
     )
-    return (np.stack([left, right, mouth]), score) if plausible else None
-
-
-def _largest(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Return the largest connected piece of a mask."""
-    _, pieces, stats, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8))
-    if len(stats) < 2:
-        return mask
-    return np.asarray(pieces == 1 + int(stats[1:, cv2.CC_STAT_AREA].argmax()))
+    return (points, score) if plausible else None
 
 
 def settle(rgb: NDArray[np.uint8], parser: Parser, quad: Points) -> Face | None:
@@ -254,12 +171,11 @@ def settle(rgb: NDArray[np.uint8], parser: Parser, quad: Points) -> Face | None:
     for _ in range(_ROUNDS):
         matrix = crop_to_picture(quad, parser.size)
         crop = np.rint(cut(rgb, matrix, parser.size)).astype(np.uint8)
-        seen = _landmarks(parser.probabilities(crop))
+        seen = _plausible(parser.probabilities(crop))
         if seen is None:
             return None
-        points, score = seen
-        left, right, mouth = np.column_stack([points, np.ones(3)]) @ matrix.T
-        face = Face(ffhq_quad(left, right, mouth), score, np.stack([left, right]), mouth)
+        points = np.column_stack([seen[0], np.ones(5)]) @ matrix.T
+        face = Face(_frame(points), seen[1], points)
         moved = np.abs(face.quad - quad).max() / face.side
         quad = face.quad
         if moved < _RESTS:
@@ -267,31 +183,42 @@ def settle(rgb: NDArray[np.uint8], parser: Parser, quad: Points) -> Face | None:
     return face
 
 
-def find_faces(rgb: NDArray[np.uint8], parser: Parser) -> list[Face]:
+def find_faces(rgb: NDArray[np.uint8], parser: Parser, finder: Finder | None = None) -> list[Face]:
     """Return the faces of a picture, the largest first; empty if there is none to be seen.
+
+    Arguments as for `seek_faces`.
+    """
+    return list(seek_faces(rgb, parser, finder))
+
+
+def seek_faces(
+    rgb: NDArray[np.uint8], parser: Parser, finder: Finder | None = None
+) -> Iterator[Face]:
+    """Yield the faces of a picture, the largest first; nothing if there is none to be seen.
+
+    A face is settled by the parser when it is asked for: the largest of a crowd comes at once.
 
     Args:
         rgb: (H, W, 3) uint8, upright.
         parser: the face parser that confirms and places each face.
+        finder: the face finder; the bundled one by default.
     """
-    for squares in _candidates(rgb):
-        faces: list[Face] = []
-        for quad in sorted(squares, key=lambda q: -float(np.ptp(q[:, 0]))):
-            face = settle(rgb, parser, quad)
-            if face is None:
-                continue
-            same = [
-                i
-                for i, other in enumerate(faces)
-                if np.hypot(*(face.quad.mean(0) - other.quad.mean(0))) < 0.3 * other.side
-            ]
-            if not same:
-                faces.append(face)
-            elif face.score > faces[same[0]].score:
-                faces[same[0]] = face
-        if faces:
-            return sorted(faces, key=lambda face: -face.side)
-    return []
+    none = True
+    for seen in detect(rgb, finder or load_finder()):
+        face = settle(rgb, parser, _frame(seen.points))
+        if face is None and seen.score > _SURE:
+            face = Face(_frame(seen.points), seen.score, seen.points)
+        if face is not None:
+            none = False
+            yield face
+    height, width = rgb.shape[:2]
+    short, long = min(height, width), max(height, width)
+    if none and long <= 2 * short:  # perhaps a portrait after all: let the parser look for itself
+        for share, dy in ((1.0, 0.0), (0.8, 0.0), (0.8, -0.12), (0.62, 0.0), (0.62, -0.12)):
+            face = settle(rgb, parser, square(width / 2, height / 2 + dy * short, short * share))
+            if face is not None:
+                yield face
+                return
 
 
 @dataclass(frozen=True)
@@ -322,8 +249,17 @@ LARGEST: Final = Where()
 """Nothing said: the largest face."""
 
 
-def choose_face(rgb: NDArray[np.uint8], parser: Parser, where: Where, name: str) -> Face:
+def choose_face(
+    rgb: NDArray[np.uint8],
+    parser: Parser,
+    where: Where,
+    name: str,
+    finder: Finder | None = None,
+    found: Sequence[Face] | None = None,
+) -> Face:
     """Return the one face that `where` means.
+
+    If nothing is said it is looked for by `seek_faces`, unless `found` has the faces already.
 
     Raises:
         FaceError: there is no such face; the message says how to point at it.
@@ -337,7 +273,8 @@ def choose_face(rgb: NDArray[np.uint8], parser: Parser, where: Where, name: str)
         loose = face_from_box(where.box)
         face = settle(rgb, parser, loose.quad) or replace(loose, score=0.0)
     else:
-        faces = find_faces(rgb, parser)
+        sought = seek_faces(rgb, parser, finder) if found is None else found
+        faces = list(islice(sought, where.index))
         if not faces:
             raise FaceError(f"{name}: no face found. {HOW_TO_POINT}")
         if where.index > len(faces):

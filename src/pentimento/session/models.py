@@ -1,5 +1,6 @@
 """The models an editor works with: the bundled ones, or a folder that the person names."""
 
+from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
@@ -8,9 +9,9 @@ from pentimento.errors import CheckpointError
 _BUNDLED: Final = Path(__file__).resolve().parent.parent / "weights"
 
 
-def bundled(system: str) -> Path | None:
-    """Return the folder of the weights that ship for a system, or None while there are none."""
-    folder = _BUNDLED / system
+def bundled(name: str) -> Path | None:
+    """Return the folder of weights that ship under a name, or None while there are none."""
+    folder = _BUNDLED / name
     return folder if (folder / "config.json").is_file() else None
 
 
@@ -23,6 +24,16 @@ def load_parser(folder: str | Path | None = None) -> Any:
     return _load("face_parsing", folder, "--parser")
 
 
+@cache  # every picture asks for it
+def load_finder(folder: str | Path | None = None) -> Any:
+    """Load a face finder: from a model or run folder, or the bundled one.
+
+    Raises:
+        CheckpointError: as for `load_parser`.
+    """
+    return _load("retinaface", folder, "--finder", "face_finder")
+
+
 def load_portrait(folder: str | Path | None = None) -> Any:
     """Load a portrait generator: from a model or run folder, or the bundled one.
 
@@ -32,10 +43,19 @@ def load_portrait(folder: str | Path | None = None) -> Any:
     return _load("portrait", folder, "--model")
 
 
-def _load(system: str, folder: str | Path | None, option: str) -> Any:
+def load_landmarks(folder: str | Path | None = None) -> Any:
+    """Load a 68-point landmark model: from a model or run folder, or the bundled one.
+
+    Raises:
+        CheckpointError: as for `load_parser`.
+    """
+    return _load("landmarks", folder, "--landmarks")
+
+
+def _load(system: str, folder: str | Path | None, option: str, name: str | None = None) -> Any:
     from pentimento import catalog, models
 
-    place = Path(folder) if folder is not None else bundled(system)
+    place = Path(folder) if folder is not None else bundled(name or system)
     if place is None:
         raise CheckpointError(
             f"this installation carries no {system} weights. Train some (`pentimento train "

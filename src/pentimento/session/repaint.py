@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from pentimento.labels import CELEBAMASK19
 from pentimento.ops.regions import Labels, one_hot
 from pentimento.session.baseline import Painted, Tone, paint
-from pentimento.session.document import Document, Reshape, Restyle, Swap
+from pentimento.session.document import Document, Restyle, Swap
 from pentimento.session.faces import Where
 from pentimento.session.scene import Scene
 from pentimento.session.view import View
@@ -72,6 +72,11 @@ class Repainter:
         self._codes: dict[View, Any] = {}
         self._before: dict[View, NDArray[np.uint8]] = {}
 
+    def forget(self, view: View) -> None:
+        """Drop what was computed for a view."""
+        self._codes.pop(view, None)
+        self._before.pop(view, None)
+
     def codes(self, view: View) -> Any:
         """Return the codes of a face, encoding it on first use."""
         if view not in self._codes:
@@ -118,12 +123,11 @@ class Repainter:
         """
         codes = self.codes(view)
         for command in document.commands:
-            if isinstance(command, Reshape):
+            if not isinstance(command, Swap | Restyle):
                 continue
             name = command.other if isinstance(command, Swap) else command.reference
-            amount = command.amount if isinstance(command, Restyle) else 1.0
             for part in _PARTS.get(command.region, ()):
-                codes = codes.mix(part, self.codes(donors[name, command.where]), amount)
+                codes = codes.mix(part, self.codes(donors[name, command.where]), command.amount)
         before, after = self.before(view), self.after(view, codes, scene)
         return paint(scene, _in_frame(before, after, scene.side, view.zoom))
 

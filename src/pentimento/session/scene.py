@@ -13,8 +13,9 @@ import numpy as np
 
 from pentimento.errors import FaceError
 from pentimento.labels import CELEBAMASK19, REGIONS
-from pentimento.ops.regions import Labels, Mask, falloff, grow, signed_distance
+from pentimento.ops.regions import Labels, Mask, falloff, grow, one_hot, signed_distance
 from pentimento.ops.warp import Float
+from pentimento.session.unseen import loose_hair, shadow_of_hair
 
 VALUE: Final = {name: value for value, name in enumerate(CELEBAMASK19.classes)}
 FEATURES: Final = tuple(
@@ -32,8 +33,24 @@ BAND: Final = 0.03
 """Width of the blend band as a share of the FFHQ square's side (8 pixels of 256)."""
 
 
+COMPLEXION: Final = tuple(
+    VALUE[n]
+    for n in ("skin", "nose", "l_ear", "r_ear", "neck", "l_brow", "r_brow", "u_lip", "l_lip")
+)
+"""What a look of the skin is given to, features in part: a face is no mask before neck and ears."""
+
+_PAIRS: Final = (("l_eye", "r_eye"), ("l_brow", "r_brow"), ("l_ear", "r_ear"))
+_OTHER_SIDE: Final = np.arange(256, dtype=np.uint8)
+"""Class → its counterpart on the other side of the face; most are their own."""
+for _left, _right in _PAIRS:
+    _OTHER_SIDE[[VALUE[_left], VALUE[_right]]] = VALUE[_right], VALUE[_left]
+
 HALO: Final = 3.0
 """Units around removed hair in which skin and background still carry its shade."""
+ABOUT: Final = 15.0
+"""Units of skin about a brow that move with it."""
+_ROUND: Final = 1.6
+"""Units (standard deviation) by which the outline of an edited mask is smoothed."""
 
 
 @dataclass(frozen=True)
@@ -86,6 +103,7 @@ class Scene:
         styles: class → donor of its look alone.
         core: (S, S) where something is asked for.
         weight: (S, S) 1 on the core, 0 beyond the blend band.
+        halo: (S, S) where the picture still shows what was taken away: its rim, its strands.
         unit: one 256th of the face's FFHQ square, in pixels: what radii are given in.
     """
 
@@ -96,6 +114,7 @@ class Scene:
     styles: Mapping[int, Style]
     core: Mask
     weight: Float
+    halo: Mask
     unit: float
 
     @property
@@ -127,6 +146,7 @@ class Scene:
             self.styles,
             self.core[window],
             self.weight[window],
+            self.halo[window],
             self.unit,
         )
 
@@ -234,11 +254,14 @@ class SceneBuilder:
         if group[0] != VALUE["hat"]:
             theirs &= draft.target != VALUE["hat"]
         bare = own & ~theirs
-        skin = bare & donor.mask((*FACE, VALUE["eye_g"]))
+        skin = bare & donor.mask((*FACE, VALUE["eye_g"])) & _within_face(draft.labels)
         ears = bare & donor.mask((VALUE["l_ear"], VALUE["r_ear"])) & (group[0] == VALUE["hair"])
-        allowed = tuple(VALUE[n] for n in ("background", "neck", "cloth", "neck_l"))
-        beneath = _nearest_class(draft.target, own, allowed)
-        draft.target[bare] = beneath[bare]
+        around = tuple(VALUE[n] for n in ("background", "cloth"))
+        draft.target[bare] = _nearest_class(draft.target, own, around)[bare]
+        # A neck is as wide as the donor's: hair on the shoulders touches it and hides none.
+        throat = bare & donor.mask((VALUE["neck"], VALUE["neck_l"]))
+        if (draft.labels == VALUE["neck"]).any():
+            draft.target[throat] = VALUE["neck"]
         draft.target[skin] = VALUE["skin"]
         for value in (VALUE["l_ear"], VALUE["r_ear"]):
             shown = ears & (donor.labels == value)
@@ -259,14 +282,38 @@ class SceneBuilder:
             raise FaceError(
                 f"{donor.name}: its face shows no {region}, so there is no look to take"
             )
-        style = Style(classes, donor.image[donor.mask(classes)], amount)
+        if region == "skin":
+            classes = COMPLEXION
+            style = Style(classes, donor.image[donor.mask(FACE[:2])], amount)
+        else:
+            style = Style(classes, donor.image[donor.mask(classes)], amount)
         for value in classes:
             self._draft.styles[value] = style
 
+    def mirror(self, region: str) -> None:
+        """Give a region the shape and look of its counterpart, mirrored.
+
+        Raises:
+            FaceError: the face shows no such counterpart.
+        """
+        draft = self._draft
+        labels = _OTHER_SIDE[draft.labels[:, ::-1]]
+        image = np.ascontiguousarray(draft.image[:, ::-1])
+        donor = Donor(image, labels, "the other side")
+        self.swap(region, donor)
+
     def reshape(self, labels: Labels, changed: Mask) -> None:
-        """Set the labels of the changed pixels."""
+        """Set the labels of the changed pixels, their outline as smooth as flesh is."""
         draft = self._draft
         draft.target[changed] = labels[changed]
+        near = grow(changed, 6 * _ROUND * self._unit)
+        if near.any():
+            rows, columns = (np.flatnonzero(near.any(axis)) for axis in (1, 0))
+            box = np.s_[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+            found, shares = np.unique(draft.target[box], return_inverse=True)
+            shares = shares.reshape(draft.target[box].shape).astype(np.uint8)
+            smooth = found[one_hot(shares, len(found), _ROUND * self._unit).argmax(0)]
+            draft.target[box] = np.where(changed[box], smooth, draft.target[box])
 
     def build(self) -> Scene:
         """Return the finished scene."""
@@ -275,7 +322,18 @@ class SceneBuilder:
         changed = draft.target != draft.labels
         core = changed | draft.touched
         core |= _interior(draft.labels, draft.target, changed, unit)
-        core |= grow(vacated(draft.labels, draft.target), HALO * unit)
+        bared = _vacated(draft.labels, draft.target)
+        skin, behind = (
+            np.isin(draft.labels, group) & np.isin(draft.target, group)
+            for group in ((VALUE["skin"],), (VALUE["background"], VALUE["cloth"]))
+        )
+        halo = grow(bared, HALO * unit) | shadow_of_hair(draft.image, skin, bared, unit)
+        halo |= loose_hair(draft.image, behind, bared, unit)
+        core |= halo
+        for value in FEATURES[3:5]:  # a brow that moves takes the skin about it along
+            if ((draft.labels == value) & changed).any() and (draft.target == value).any():
+                about = grow((draft.labels == value) | (draft.target == value), ABOUT * unit)
+                core |= about & np.isin(draft.target, FACE[:1])
         styled = np.isin(draft.target, [v for v, s in draft.styles.items() if s.amount > 0])
         core |= styled
         weight = falloff(core, BAND * 256 * unit) * _frame(draft.labels.shape[0])
@@ -287,14 +345,28 @@ class SceneBuilder:
             {v: s for v, s in draft.styles.items() if s.amount > 0},
             core,
             weight,
+            halo,
             unit,
         )
 
 
-def vacated(labels: Labels, target: Labels) -> Mask:
+def _vacated(labels: Labels, target: Labels) -> Mask:
     """Return where something that lay in front of face and setting was taken away."""
     front = ("hair", "hat", "eye_g")
     return np.asarray(np.isin(labels, [VALUE[name] for name in front]) & (labels != target))
+
+
+def _within_face(labels: Labels) -> Mask:
+    """Return where a face can be: anywhere above its eyes, below them within its own outline."""
+    face, eyes = np.isin(labels, FACE), np.isin(labels, FEATURES[1:3])
+    within = np.ones(labels.shape, np.bool_)
+    if face.any() and eyes.any():
+        hull = np.zeros(labels.shape, np.uint8)
+        points = np.argwhere(face)[:, ::-1].astype(np.int32)
+        cv2.fillConvexPoly(hull, cv2.convexHull(points), (1,))
+        low = int(np.nonzero(eyes)[0].max())
+        within[low:] = hull[low:] > 0
+    return within
 
 
 def _parts(classes: tuple[int, ...]) -> list[tuple[int, ...]]:

@@ -1,9 +1,14 @@
-"""Whole pictures through a translating model: the size that comes in is the size that goes out."""
+"""Whole pictures through a translating model: the size that comes in is the size that goes out.
+
+A model of super_resolution gives every picture its scale times the width and the height.
+"""
 
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Literal, Protocol, cast
 
+import cv2
 import numpy as np
 import torch
 from torch import Tensor
@@ -12,6 +17,7 @@ from pentimento import catalog, models
 from pentimento.errors import CheckpointError, PictureError
 from pentimento.files.compose import to_rgb8
 from pentimento.ops.planes import MOST_CHANNELS, Pixels, pixels_of, planes, with_channels
+from pentimento.runtime.tiling import Planes, Translating, appetite, free_memory, stream
 from pentimento.structures import ColourMode, Picture
 
 Direction = Literal["AtoB", "BtoA"]
@@ -32,13 +38,17 @@ class Translator:
     Args:
         folder: the model's.
         direction: `AtoB` or `BtoA`, or None for the model's own.
+        memory: bytes that painting may take, None for half of what is free. Larger pictures are
+            painted in bands, layer by layer, with the statistics of the whole (`runtime.tiling`).
 
     Raises:
         CheckpointError: there is no such model, or it does not translate.
         ConfigError: it was not trained for this direction.
     """
 
-    def __init__(self, folder: str | Path, direction: Direction | None = None) -> None:
+    def __init__(
+        self, folder: str | Path, direction: Direction | None = None, memory: int | None = None
+    ) -> None:
         system = models.load(folder)
         if not (hasattr(system, "channels") and hasattr(system, "predict")):
             raise CheckpointError(
@@ -49,6 +59,7 @@ class Translator:
         self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         system.networks.to(self._device)
         self._channels = self._system.channels(direction)
+        self._memory = memory
 
     def translate(self, picture: Picture, seed: int = 0) -> Picture:
         """Return the picture that the model paints from this one.
@@ -65,10 +76,25 @@ class Translator:
             DataError: it holds classes that the model does not know.
         """
         pixels = self._pixels(picture)
-        seen = torch.from_numpy(planes(pixels, self._channels))[None].to(self._device)
-        painted = self._system.predict(seen, direction=self._direction, seed=seed)[0]
         depth = picture.pixels.dtype if self._channels <= MOST_CHANNELS else np.uint8
-        return _as_picture(pixels_of(painted.float().cpu().numpy(), depth), picture)
+        memory = self._memory or free_memory(self._device) // 2
+        system = self._system
+        height, width = pixels.shape[:2]
+        if isinstance(system, Translating) and appetite(system, height, width) > memory:
+            condition = Planes(self._channels, height, width, partial(self._seen, pixels))
+            painted = stream(system, condition, memory, direction=self._direction, seed=seed)
+            count = max(1, memory // (16 * painted.row_bytes))
+            bands = [
+                pixels_of(painted.rows(a, min(a + count, painted.height))[0].cpu().numpy(), depth)
+                for a in range(0, painted.height, count)
+            ]
+            return _as_picture(np.concatenate(bands), picture)
+        seen = self._seen(pixels, 0, len(pixels))
+        whole = system.predict(seen, direction=self._direction, seed=seed)[0]
+        return _as_picture(pixels_of(whole.float().cpu().numpy(), depth), picture)
+
+    def _seen(self, pixels: Pixels, a: int, b: int) -> Tensor:
+        return torch.from_numpy(planes(pixels[a:b], self._channels))[None].to(self._device)
 
     def _pixels(self, picture: Picture) -> Pixels:
         if self._channels > MOST_CHANNELS:
@@ -95,6 +121,9 @@ def _as_picture(painted: Pixels, source: Picture) -> Picture:
         painted, alpha = painted[..., :-1], np.ascontiguousarray(painted[..., -1])
     if alpha is not None and alpha.dtype != painted.dtype:
         alpha = None
+    if alpha is not None and alpha.shape != painted.shape[:2]:  # the model enlarges
+        size = painted.shape[1], painted.shape[0]
+        alpha = np.asarray(cv2.resize(alpha, size, interpolation=cv2.INTER_LINEAR), alpha.dtype)
     mode = _MODES[painted.shape[2]]
     # A profile describes the colours of its mode; the painted ones follow those it was shown.
     icc = source.icc if mode == source.mode else None

@@ -5,6 +5,7 @@ larger square around it, the *frame*: its rim is parsed once more from further a
 continues the inner parse is believed there.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from typing import Any, Final
@@ -156,12 +157,41 @@ class View:
             "Edit the file that `pentimento parse` wrote and keep its size."
         )
 
+    def painted(self, layer: LabelMap, name: str, side: int) -> tuple[Labels, NDArray[np.bool_]]:
+        """Read a painted layer of the frame.
 
-def _sample(labels: Labels, matrix: NDArray[Any], side: int) -> Labels:
+        Args:
+            layer: (F, F) of any F; `IGNORE` where nothing was painted.
+            name: what errors call it.
+            side: side of the frame to answer in.
+
+        Returns:
+            The layer's labels (side, side), and where something was painted (side, side).
+
+        Raises:
+            MaskError: the layer is not square.
+        """
+        values = layer.remap(CELEBAMASK19).values
+        height, width = values.shape
+        if height != width:
+            raise MaskError(f"{name} is {width}x{height} pixels; a painted layer is square")
+        if width != side:
+            matrix = np.array([[width / side, 0, 0], [0, width / side, 0]])
+            laid = _share(values != IGNORE, matrix, side)
+            classes = values[values != IGNORE]
+            values = _sample(values, matrix, side, np.unique(classes))
+        else:
+            laid = values != IGNORE
+        return values, laid
+
+
+def _sample(
+    labels: Labels, matrix: NDArray[Any], side: int, classes: Labels | None = None
+) -> Labels:
     """Return labels seen through an affine map: the class that covers most of each crop pixel."""
     best = np.full((side, side), 0.0, np.float32)
     seen = np.zeros((side, side), np.uint8)
-    for value in np.unique(labels):
+    for value in np.unique(labels) if classes is None else classes:
         cover = cut((labels == value).astype(np.uint8) * 255, matrix, side)
         wins = cover > best
         best[wins], seen[wins] = cover[wins], value
@@ -181,13 +211,19 @@ def zoomed(quad: Points, factor: float) -> Points:
     return np.asarray(centre + factor * (quad - centre))
 
 
-def see(picture: Picture, rgb: NDArray[np.uint8], parser: Parser, where: Where) -> View:
-    """Find and parse one face of a picture.
+def see(
+    picture: Picture,
+    rgb: NDArray[np.uint8],
+    parser: Parser,
+    where: Where,
+    found: Sequence[Face] | None = None,
+) -> View:
+    """Find and parse one face of a picture; `found` are its faces where they are known already.
 
     Raises:
         FaceError: no such face.
     """
-    face = choose_face(rgb, parser, where, picture.name)
+    face = choose_face(rgb, parser, where, picture.name, found=found)
     inner = _parsed(rgb, face.quad, parser)
     if where.aligned:
         return View(picture, rgb, face, 1.0, tidied(inner, 1.0))
@@ -226,7 +262,8 @@ def tidied(probabilities: Float, zoom: float) -> Float:
     """Return the probabilities without specks of large classes and strays unconnected to the face.
 
     A piece of background, skin, neck, clothes, hair or hat that is tiny, or that nowhere reaches
-    into the face's square, loses its class; the next probable one takes its place.
+    into the face's square, loses its class; the next probable one takes its place. Of an eye or a
+    brow the largest piece stays: the others are wrinkles and shadows.
     """
     result = probabilities.copy()
     side = result.shape[-1]
@@ -248,6 +285,13 @@ def tidied(probabilities: Float, zoom: float) -> Float:
         lost = small | (~reached if value else small)
         lost[0] = False
         result[value][lost[pieces]] = 0
+    for value in CELEBAMASK19.values("l_eye", "r_eye", "l_brow", "r_brow"):
+        count, pieces, stats, _ = cv2.connectedComponentsWithStats(
+            (labels == value).astype(np.uint8)
+        )
+        if count > 2:
+            largest = 1 + int(stats[1:, cv2.CC_STAT_AREA].argmax())
+            result[value][(pieces > 0) & (pieces != largest)] = 0
     return result
 
 

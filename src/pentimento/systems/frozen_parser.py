@@ -106,7 +106,8 @@ def _keep(seen: list[Tensor], _: nn.Module, __: Any, out: Tensor) -> None:
 
 
 def _resize(x: Tensor, sides: Sequence[int]) -> Tensor:
-    return F.interpolate(x, tuple(sides), mode="bilinear", antialias=True)
+    # In single precision: on a CPU there is no antialiasing in bf16.
+    return F.interpolate(x.float(), tuple(sides), mode="bilinear", antialias=True)
 
 
 def _load_unet(file: Path, labels: LabelSet) -> nn.Module:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from functools import cache
 from typing import Any, Final
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -32,6 +33,12 @@ SAMPLES: Final = 2
 """Samples per pixel and axis."""
 
 _NOISE: Final = noise_table()
+_AROUND: Final = np.ones((3, 3), np.uint8)
+_MIDDLE_FIRST: Final = np.array([[8, 8, 8], [8, 9, 8], [8, 8, 8]], np.float32)
+_HAIR: Final = CELEBAMASK19.value("hair")
+_STRANDS_CROSS: Final = CELEBAMASK19.values(
+    "background", "skin", "nose", "l_ear", "r_ear", "hair", "hat", "neck", "cloth"
+)
 _SUBJECT_EYES: Final = CELEBAMASK19.values("l_eye", "r_eye", "l_brow", "r_brow")
 
 
@@ -41,7 +48,7 @@ class WorldPortrait:
 
     Attributes:
         picture: (S, S, 3) uint8 sRGB.
-        labels: 19 classes, CelebAMask-HQ order.
+        labels: 19 classes, CelebAMask-HQ order, drawn as people draw them: tresses, not strands.
         landmarks: 5, 68 or 98 → points in pixels; `visible` is False behind hair, hat or the head.
         box: the face, forehead to chin, one box of score 1.
         uv: where on the head's surface each pixel of skin, lips, nose, eyes, ears and neck lies.
@@ -99,7 +106,11 @@ def portrait(seed: int, size: int = 256, heads: Heads | None = None) -> WorldPor
     labels, chosen = _label(figure, truth, lens)
     skin = np.isin(labels, CELEBAMASK19.values("skin", "nose"))
     picture = photograph(light, skin, streams[3])
-    depth = np.where(labels > 0, 1 / np.maximum(chosen["nearness"], 1e-6), np.inf)
+    # Where a gap between strands counts as hair, it is as near as the strands beside it.
+    nearness = np.where(
+        chosen["nearness"] > 0, chosen["nearness"], cv2.dilate(chosen["nearness"], _AROUND)
+    )
+    depth = np.where(labels > 0, 1 / np.maximum(nearness, 1e-6), np.inf)
     landmarks = {
         count: _keypoints(points, camera, truth, lens, size, figure.looks.trim.lens_depth > 0.6)
         for count, points in figure.landmarks.items()
@@ -197,12 +208,13 @@ def _label(figure: Figure, layer: Layer, lens: Layer) -> tuple[NDArray[np.uint8]
     """Return (S, S) labels and, per pixel, the nearest sample of the winning class.
 
     A pixel has the class of most of its samples; of equal ones, the class of the nearest sample.
+    Single strands are given to what they cross afterwards.
     """
     classes = np.zeros(layer.triangle.shape, np.uint8)
     brows = np.array(CELEBAMASK19.values("l_brow", "r_brow"), np.uint8)
     classify(
         layer.triangle, layer.weights, figure.surface, figure.classes,
-        frozen(figure.looks.skin), brows, CELEBAMASK19.value("hair"), classes,
+        frozen(figure.looks.skin), brows, _HAIR, classes,
     )  # fmt: skip
     # As in CelebAMask-HQ, eyes and brows seen through a lens keep their class.
     glass = lens.nearness > layer.nearness
@@ -222,17 +234,37 @@ def _label(figure: Figure, layer: Layer, lens: Layer) -> tuple[NDArray[np.uint8]
     index = block(np.arange(classes.size).reshape(classes.shape))
     index = np.take_along_axis(index, best, -1)[..., 0]
     nearness = np.where(glass, np.maximum(lens.nearness, layer.nearness), layer.nearness)
-    return labels, {
+    return tresses(labels), {
         "nearness": nearness.ravel()[index],
         "triangle": np.where(glass, -1, layer.triangle).ravel()[index],
         "weights": layer.weights.reshape(-1, 2)[index],
     }
 
 
+def tresses(labels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Return labels without single strands of hair and the gaps between them.
+
+    A person who draws a mask outlines tresses, and nobody sees from a photo of this size which of
+    two pixels a strand crosses. Where the most frequent class of the 3x3 around it makes or unmakes
+    a pixel hair, that class wins; eyes, brows, lips and thin things (glasses, earrings, necklaces)
+    keep every pixel.
+
+    Args:
+        labels: (S, S) uint8, CelebAMask-HQ order.
+    """
+    votes = np.stack(
+        [cv2.filter2D((labels == c).astype(np.uint8), -1, _MIDDLE_FIRST) for c in _STRANDS_CROSS]
+    )
+    winners = np.array(_STRANDS_CROSS, np.uint8)[votes.argmax(0)]
+    hair = (labels == _HAIR) != (winners == _HAIR)
+    return np.where(hair & np.isin(labels, _STRANDS_CROSS), winners, labels)
+
+
 def _uv(figure: Figure, labels: NDArray[np.uint8], chosen: dict[str, Any]) -> UVMap:
     """Interpolate the head's texture positions."""
     triangle = chosen["triangle"]
-    covered = (triangle >= 0) & (triangle < figure.head) & (labels > 0)
+    covered = (triangle >= 0) & (triangle < figure.head)
+    covered &= ~np.isin(labels, CELEBAMASK19.values("background", "hat"))
     two = chosen["weights"]
     three = np.concatenate([two, 1 - two.sum(-1, keepdims=True)], -1)
     corners = figure.surface.uv[np.where(covered, triangle, 0)]

@@ -70,23 +70,37 @@ def table() -> dict[str, Build]:
     """Return the counterparts of all systems: fixture name → builder."""
     from parity.counterparts import (
         bicyclegan,
+        centernet,
+        cornernet,
         face_parsing,
+        landmarks,
         maskgan,
         pix2pix,
         pix2pixhd,
         portrait,
+        retinaface,
+        spade,
+        style_transfer,
         stylegan2,
+        super_resolution,
         swapping_autoencoder,
     )
 
     return {
         **bicyclegan.COUNTERPARTS,
+        **centernet.COUNTERPARTS,
+        **cornernet.COUNTERPARTS,
         **face_parsing.COUNTERPARTS,
+        **landmarks.COUNTERPARTS,
         **maskgan.COUNTERPARTS,
         **pix2pix.COUNTERPARTS,
         **pix2pixhd.COUNTERPARTS,
         **portrait.COUNTERPARTS,
+        **retinaface.COUNTERPARTS,
+        **spade.COUNTERPARTS,
+        **style_transfer.COUNTERPARTS,
         **stylegan2.COUNTERPARTS,
+        **super_resolution.COUNTERPARTS,
         **swapping_autoencoder.COUNTERPARTS,
     }
 

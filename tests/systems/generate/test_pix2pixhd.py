@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from pentimento.errors import CheckpointError, ConfigError
-from pentimento.losses.perceptual import VGG19
+from pentimento.losses.perceptual import VGG
 from pentimento.systems.generate.pix2pixhd import (
     Batch,
     Pix2PixHD,
@@ -117,7 +117,7 @@ def test_a_style_is_one_for_a_whole_thing() -> None:
 def test_styles_must_be_learnt_before_they_are_drawn() -> None:
     system = Pix2PixHD(TINY)
     x = one_hot(batch().labels, 19)
-    with pytest.raises(ConfigError, match="learn_styles"):
+    with pytest.raises(ConfigError, match="pentimento styles"):
         system.predict(x)
     system.learn_styles([batch(2)])
     with torch.no_grad():  # a fresh network hardly sees its features
@@ -142,14 +142,14 @@ def test_the_perceptual_loss_needs_a_real_file(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="vgg"):
         touched(Pix2PixHD(replace(TINY, perceptual=f"vgg19:{file}")))
     torch.manual_seed(3)
-    safetensors.torch.save_file(VGG19().state_dict(), file)
+    safetensors.torch.save_file(VGG().state_dict(), file)
     system = Pix2PixHD(replace(TINY, perceptual=f"vgg19:{file}"))
     real = torch.rand(1, 3, 32, 32)
     assert system._perceptual(real, real) == 0
     assert system._perceptual(real.flip(3), real) > 0
     resumed = Pix2PixHD(system.config)
     resumed.load_extra_state(system.extra_state())
-    safetensors.torch.save_file(VGG19().state_dict(), file)
+    safetensors.torch.save_file(VGG().state_dict(), file)
     with pytest.raises(ConfigError, match="not the VGG-19 that this run began with"):
         resumed._perceptual(real, real)
 

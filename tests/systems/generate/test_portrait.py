@@ -12,7 +12,7 @@ from pentimento.data.faces import FaceSample
 from pentimento.engine.system import Terms
 from pentimento.errors import CheckpointError, MaskError
 from pentimento.labels import CELEBAMASK19, HELEN11, IGNORE, REGIONS
-from pentimento.losses.perceptual import VGG19
+from pentimento.losses.perceptual import VGG
 from pentimento.nn.mgpe import PARTS, lay_out
 from pentimento.structures import LabelMap
 from pentimento.systems.generate.portrait import (
@@ -303,7 +303,7 @@ def test_training_without_the_parser_that_was_asked_for_is_refused(
 def test_vgg19_teaches_and_may_not_change_between_runs(tmp_path: Path) -> None:
     torch.manual_seed(0)
     file = tmp_path / "vgg19.safetensors"
-    save_file(VGG19().state_dict(), file)
+    save_file(VGG().state_dict(), file)
     config = replace(tiny(), size=32, perceptual=f"vgg19:{file}")
     system = built(config)
     batch = system.collate([face(32)])
@@ -311,7 +311,7 @@ def test_vgg19_teaches_and_may_not_change_between_runs(tmp_path: Path) -> None:
     resumed = built(config)
     resumed.load_extra_state(system.extra_state())
     resumed.train_step(batch, Steps(resumed))
-    save_file({k: v + 1 for k, v in VGG19().state_dict().items()}, file)
+    save_file({k: v + 1 for k, v in VGG().state_dict().items()}, file)
     other = built(config)
     other.load_extra_state(system.extra_state())
     with pytest.raises(CheckpointError, match="not the VGG-19 that this run began with"):

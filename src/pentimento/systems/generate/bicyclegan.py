@@ -32,7 +32,7 @@ from pentimento.engine.schedules import linear_decay
 from pentimento.engine.system import OptimizerSpec, Split, Terms, Update
 from pentimento.errors import ConfigError
 from pentimento.losses.adversarial import least_squares
-from pentimento.metrics.images import psnr, ssim
+from pentimento.metrics.images import Likeness
 from pentimento.nn.critic import PatchCritic
 from pentimento.nn.norm import instance_norm
 from pentimento.nn.unet import UNet
@@ -326,17 +326,14 @@ class BicycleGAN:
         SSIM and PSNR (dB) of pictures painted in their own styles; `variety`, the mean absolute
         difference, of [0, 1], between pictures painted in two drawn styles.
         """
-        found: dict[str, list[float]] = {"ssim": [], "psnr": [], "variety": []}
+        likeness, variety = Likeness(), []
         paint = self.networks["generator"]
         for batch in batches:
             mean, _ = self.networks["encoder"](batch.target)
-            fakes = paint(batch.condition, mean)
-            for fake, real in zip(arrays(fakes), arrays(batch.target), strict=True):
-                found["ssim"].append(ssim(real, fake))
-                found["psnr"].append(psnr(real, fake))
+            likeness.add(arrays(batch.target), arrays(paint(batch.condition, mean)))
             one, other = (paint(batch.condition, torch.randn_like(mean)) for _ in range(2))
-            found["variety"] += (one - other).abs().mean((1, 2, 3)).div(2).tolist()
-        return {name: float(np.mean(values)) for name, values in found.items()}
+            variety += (one - other).abs().mean((1, 2, 3)).div(2).tolist()
+        return likeness.value() | {"variety": float(np.mean(variety))}
 
     def samples(self, batch: Batch) -> Tensor:
         """Per pair: condition, truth, painted in its own style and in three drawn ones."""
@@ -362,6 +359,11 @@ class BicycleGAN:
         if direction not in (None, self.config.direction):
             raise ConfigError(f"this model paints {self.config.direction} only, not {direction}")
         return self.config.in_channels
+
+    def drawn_style(self, count: int, seed: int) -> Tensor:
+        """Draw styles (count, Z) from N(0, 1)."""
+        drawn = torch.Generator().manual_seed(seed)
+        return torch.randn(count, self.config.style, generator=drawn)
 
     @torch.no_grad()
     def predict(
@@ -389,8 +391,7 @@ class BicycleGAN:
         self.networks.eval()
         height, width = condition.shape[2:]
         if style_of is None:
-            drawn = torch.Generator().manual_seed(seed)
-            style = torch.randn(len(condition), c.style, generator=drawn).to(condition.device)
+            style = self.drawn_style(len(condition), seed).to(condition.device)
         else:
             least = 4 * 2**c.encoder_blocks
             style, _ = self.networks["encoder"](pad_to_multiple(style_of, least, least))

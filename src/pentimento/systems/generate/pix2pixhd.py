@@ -41,8 +41,8 @@ from pentimento.engine.schedules import Schedule, linear_decay
 from pentimento.engine.system import OptimizerSpec, Split, Terms, Update
 from pentimento.errors import ConfigError
 from pentimento.losses.adversarial import feature_matching, least_squares
-from pentimento.losses.perceptual import VGG19, load_vgg19
-from pentimento.metrics.images import psnr, ssim
+from pentimento.losses.perceptual import VGG, load_vgg
+from pentimento.metrics.images import Likeness
 from pentimento.nn.critic import MultiscaleCritic
 from pentimento.nn.norm import draw_weights, instance_norm
 from pentimento.nn.resnet_generator import ResNetGenerator, output_layers
@@ -182,6 +182,11 @@ def one_hot(labels: Tensor, classes: int) -> Tensor:
     return planes.float()
 
 
+def classes_of(planes: Tensor, classes: int) -> Tensor:
+    """(B, K, H, W) → (B, H, W) int64; K where every plane is 0."""
+    return planes.argmax(1).where(planes.amax(1) > 0, classes)
+
+
 # --- networks -------------------------------------------------------------------------------------
 
 
@@ -304,7 +309,7 @@ class Pix2PixHD:
         self.averaged: tuple[str, ...] = ()
         self.batch_size, self.steps = c.batch_size, c.steps
         self._step = 0
-        self._judge: VGG19 | None = None
+        self._judge: VGG | None = None
         self._judge_hash = torch.zeros(0, dtype=torch.uint8)
 
     def collate(self, samples: Sequence[LabelledSample]) -> Batch:
@@ -386,7 +391,7 @@ class Pix2PixHD:
     def _perceptual(self, fake: Tensor, real: Tensor) -> Tensor:
         if self._judge is None:
             file = Path(self.config.perceptual.removeprefix("vgg19:"))
-            self._judge, digest = load_vgg19(file)
+            self._judge, digest = load_vgg(file)
             found = torch.tensor(list(bytes.fromhex(digest)), dtype=torch.uint8)
             if self._judge_hash.numel() and not found.equal(self._judge_hash):
                 raise ConfigError(f"{file} is not the VGG-19 that this run began with")
@@ -402,6 +407,11 @@ class Pix2PixHD:
 
     # --- measuring
 
+    @property
+    def _coarse(self) -> bool:
+        """Whether stage one can be looked at by itself; official enhancers lack its last layer."""
+        return self.config.enhance and "head" in self.networks
+
     def _repaint(self, batch: Batch, *, enhance: bool) -> Tensor:
         """Paint labels in the style of their own pictures."""
         return self._paint(self._with_features(batch, self._condition(batch)), enhance=enhance)
@@ -412,20 +422,15 @@ class Pix2PixHD:
         With an enhancer there is also `coarse_ssim`, of the global generator at half the size: all
         that means something during stage one.
         """
-        found: dict[str, list[float]] = {"ssim": [], "psnr": []}
-        if self.config.enhance:
-            found["coarse_ssim"] = []
+        fine, coarse = Likeness(), Likeness()
         for batch in batches:
-            fakes = self._repaint(batch, enhance=self.config.enhance)
-            for fake, real in zip(arrays(fakes), arrays(batch.image), strict=True):
-                found["ssim"].append(ssim(real, fake))
-                found["psnr"].append(psnr(real, fake))
-            if self.config.enhance:
+            painted = self._repaint(batch, enhance=self.config.enhance)
+            fine.add(arrays(batch.image), arrays(painted))
+            if self._coarse:
                 small = halved(batch)
-                fakes = self._repaint(small, enhance=False)
-                for fake, real in zip(arrays(fakes), arrays(small.image), strict=True):
-                    found["coarse_ssim"].append(ssim(real, fake))
-        return {name: float(np.mean(values)) for name, values in found.items()}
+                coarse.add(arrays(small.image), arrays(self._repaint(small, enhance=False)))
+        found = fine.value()
+        return found | {"coarse_ssim": coarse.value()["ssim"]} if self._coarse else found
 
     def samples(self, batch: Batch) -> Tensor:
         """Per picture: its classes, painted by the global generator, with the enhancer, the truth.
@@ -433,7 +438,7 @@ class Pix2PixHD:
         Without an enhancer the second column is left out.
         """
         columns = [one_hot(batch.labels, self.config.classes)]
-        if self.config.enhance:
+        if self._coarse:
             coarse = self._repaint(halved(batch), enhance=False)
             columns.append(F.interpolate(coarse, scale_factor=2))
         columns += [self._repaint(batch, enhance=self.config.enhance), batch.image]
@@ -518,8 +523,7 @@ class Pix2PixHD:
             )
         height, width = condition.shape[2:]
         multiple = 2 ** (self.config.downs + self.config.enhance)
-        known = condition.amax(1) > 0
-        labels = condition.argmax(1).where(known, self.config.classes)[:, None].float()
+        labels = classes_of(condition, self.config.classes)[:, None].float()
         things = labels if instances is None else instances.double()
         frame = (multiple, 2 * multiple)
         labels, things = (pad_to_multiple(each, *frame).long() for each in (labels, things))
@@ -531,8 +535,8 @@ class Pix2PixHD:
             assert isinstance(styles, Styles)
             if not styles.counts.any():
                 raise ConfigError(
-                    "this model's styles were never learnt; call learn_styles(batches) on it with "
-                    "training pictures, and save it again"
+                    "this model's styles were never learnt; `pentimento styles MODEL --data "
+                    "SPEC` learns them from pictures"
                 )
             seen = torch.cat([seen, styles(batch.labels, batch.instances, seed)], 1)
         painted = self._paint(seen, enhance=self.config.enhance)

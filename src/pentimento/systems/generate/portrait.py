@@ -13,8 +13,9 @@ Differs (compact): a code is not a vector of 512 numbers but the part's own text
     frame, spread smoothly over what the mask hides, with a map of what is known. Textures are
     laid into the target's mask, and one U-Net repaints that canvas: it mends seams, moves detail
     to the outlines of the mask and invents what no texture shows.
-Differs (compact): paired steps take the codes from a randomly bent copy of the face, so that the
-    truth of an edit is known; critics and unpaired steps begin at `adversarial_from`.
+Differs (compact): paired steps take the codes from a randomly bent copy of the face in which
+    pieces and whole parts are hidden, so that the truth of an edit is known; critics and unpaired
+    steps begin at `adversarial_from`.
 Differs: a part that is absent or at the border is no error; any batch size is good (unpaired terms
     need two faces); permutations are drawn per part; the parser never trains and must be given.
 Differs: on unpaired turns D rests; the official Adam moves it by momentum under a zero loss.
@@ -46,7 +47,7 @@ from pentimento.engine.system import Dataset, OptimizerSpec, Split, Terms, Updat
 from pentimento.errors import CheckpointError, MaskError
 from pentimento.labels import CELEBAMASK19, IGNORE, LABEL_SETS, remap_table
 from pentimento.losses.adversarial import cross_entropy, feature_matching
-from pentimento.losses.perceptual import LEVEL_WEIGHTS, feature_distance, load_vgg19
+from pentimento.losses.perceptual import LEVEL_WEIGHTS, feature_distance, load_vgg
 from pentimento.metrics.images import psnr, ssim
 from pentimento.metrics.segmentation import Confusion
 from pentimento.nn.critic import MultiscaleCritic
@@ -66,7 +67,7 @@ from pentimento.nn.mgpe import (
     roll,
 )
 from pentimento.nn.textures import Textures
-from pentimento.ops.bend import bend, hide
+from pentimento.ops.bend import bend, forget, hide
 from pentimento.structures import LabelMap
 from pentimento.systems.frozen_parser import FrozenParser
 
@@ -77,6 +78,9 @@ PARTS_OF_REGION: Final[dict[str, tuple[str, ...]]] = {
     "lips": ("mouth",), "hair": ("hair",), "glasses": (), "hat": (), "neck": (), "clothes": (),
 }  # fmt: skip
 """Region of `labels.REGIONS` → parts whose codes paint it; none: it comes from the picture."""
+
+# What an edit uncovers or opens, and no texture of the face may show.
+_FORGETTABLE: Final = (("mouth",), ("l_ear", "r_ear"))
 
 # Internal constants of the official loss: importance of the parts, and of the whole picture.
 _IMPORTANCE: Final = {"right_eye": 10.0, "left_eye": 10.0, "skin": 5.0, "hair": 5.0, "mouth": 10.0}
@@ -115,6 +119,7 @@ class Config:
         w_parse: of the parser's cross-entropy, on top of the official 10.
         alternate: paired terms on every second step only.
         bend: share of paired faces whose codes come from a bent copy.
+        forget: chance of each part of a bent copy to be hidden as a whole (`ops.bend.forget`).
         adversarial_from: share of the run after which critics and unpaired steps begin.
         mirrored: whether training faces are mirrored at random.
         averaged: whether an average of the generator's weights is kept and shipped.
@@ -144,6 +149,7 @@ class Config:
     w_parse: float = 0.1
     alternate: bool = False
     bend: float = 0.75
+    forget: float = 0.25
     adversarial_from: float = 0.75
     mirrored: bool = True
     averaged: bool = True
@@ -165,8 +171,9 @@ class Config:
             raise ValueError("w_part: textures are stored, not decoded; only `paper` has the term")
         if not self.perceptual.startswith("vgg19:") and self.perceptual not in ("parser", "none"):
             raise ValueError(f"perceptual: vgg19:FILE, parser or none, got {self.perceptual!r}")
-        if not (0 <= self.bend <= 1 and 0 <= self.adversarial_from <= 1 and 0 <= self.constant < 1):
-            raise ValueError("bend, adversarial_from and constant are shares between 0 and 1")
+        shares = (self.bend, self.forget, self.adversarial_from)
+        if not (all(0 <= share <= 1 for share in shares) and 0 <= self.constant < 1):
+            raise ValueError("bend, forget, adversarial_from and constant are shares from 0 to 1")
         if self.batch_size < 1 or self.steps < 1 or min(self.lr, self.critic_lr) <= 0:
             raise ValueError("batch_size, steps and learning rates must be positive")
 
@@ -360,7 +367,9 @@ class Portrait:
         device = batch.image.device
         chosen = torch.rand(b, 1, 1, device=device) < self.config.bend
         image, labels = bend(batch.image, batch.labels)
-        labels = labels.where(~hide(b, side, device), IGNORE)
+        parts = [self.names.values(*set(g) & set(self.names.classes)) for g in _FORGETTABLE]
+        hidden = hide(b, side, device) | forget(labels, parts, self.config.forget)
+        labels = labels.where(~hidden, IGNORE)
         everywhere = everywhere * ~(hide(b, side, device) & chosen)[:, None]
         return (
             torch.where(chosen[:, None], image, batch.image),
@@ -441,7 +450,7 @@ class Portrait:
             return self._parser().features, (0.25,) * 4
         if "vgg19" not in self._judges:
             file = Path(self.config.perceptual.removeprefix("vgg19:"))
-            net, found = load_vgg19(file)
+            net, found = load_vgg(file)
             if found != (self._vgg19 or found):
                 raise CheckpointError(f"{file} is not the VGG-19 that this run began with")
             self._judges["vgg19"], self._vgg19 = net.to(device), found
@@ -467,13 +476,11 @@ class Portrait:
                 codes = self.family.encode(self.networks, batch.image, batch.labels)
                 bent = self.family.encode(self.networks, *bend(batch.image, batch.labels, chance))
                 truth = _bytes(batch.image)
-                own = _bytes(self._paint(codes, batch, everywhere))
-                found["psnr"] += [min(psnr(a, b), 60.0) for a, b in zip(truth, own, strict=True)]
-                found["ssim"] += [ssim(a, b) for a, b in zip(truth, own, strict=True)]
-                edit = _bytes(self._paint(bent, batch, everywhere))
-                found["edit_psnr"] += [
-                    min(psnr(a, b), 60.0) for a, b in zip(truth, edit, strict=True)
-                ]
+                own = list(zip(truth, _bytes(self._paint(codes, batch, everywhere)), strict=True))
+                edit = zip(truth, _bytes(self._paint(bent, batch, everywhere)), strict=True)
+                found["psnr"] += [min(psnr(a, b), 60.0) for a, b in own]
+                found["ssim"] += [ssim(a, b) for a, b in own]
+                found["edit_psnr"] += [min(psnr(a, b), 60.0) for a, b in edit]
                 if judged and len(batch.image) > 1:
                     swapped = self._paint(roll(codes), batch, everywhere)
                     parse = self._parser().logits(swapped).argmax(1)
@@ -488,9 +495,7 @@ class Portrait:
             chance = torch.Generator(batch.image.device).manual_seed(0)
             codes = self.family.encode(self.networks, batch.image, batch.labels)
             bent = self.family.encode(self.networks, *bend(batch.image, batch.labels, chance))
-            painted = [
-                self._paint(source, batch, everywhere) for source in (codes, bent, roll(codes))
-            ]
+            painted = [self._paint(own, batch, everywhere) for own in (codes, bent, roll(codes))]
         palette = batch.image.new_ones((256, 3))
         palette[: len(self.names)] = palette.new_tensor(self.names.colours) / 255
         mask = palette[batch.labels].movedim(-1, 1)
@@ -588,11 +593,9 @@ def known(labels: Tensor) -> Tensor:
 
 def _bytes(pictures: Tensor) -> NDArray[np.uint8]:
     """(B, 3, S, S) in [-1, 1] → (B, S, S, 3) uint8."""
-    scaled = ((pictures + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)
-    array: NDArray[np.uint8] = scaled.movedim(1, -1).contiguous().cpu().numpy()
-    return array
+    return _values(((pictures + 1) * 127.5).round().clamp(0, 255).movedim(1, -1).contiguous())
 
 
-def _values(labels: Tensor) -> NDArray[np.uint8]:
-    array: NDArray[np.uint8] = labels.to(torch.uint8).cpu().numpy()
+def _values(tensor: Tensor) -> NDArray[np.uint8]:
+    array: NDArray[np.uint8] = tensor.to(torch.uint8).cpu().numpy()
     return array

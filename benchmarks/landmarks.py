@@ -1,0 +1,167 @@
+"""How to get the point back from the map, and what that is worth: measured on the world.
+
+    python benchmarks/landmarks.py --data FOLDER
+
+FOLDER is a data specification of rendered portraits, such as what `pentimento world portraits
+--count 1600 --size 256` wrote, or `world:count=1600`. About ten minutes of one core:
+
+1. perfect maps of true points at 32, 64 and 128 pixels, decoded in four ways, with and without
+   noise;
+2. the bundled network, and one small network trained with maps of each size, decoded likewise;
+3. the same trunk regressing coordinates; hourglasses of 1, 2 and 4 stacks.
+
+All networks see the same crops in the same order, for the same number of steps. NME is the mean
+error over the distance of the outer eye corners, in percent.
+"""
+
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any, Literal
+
+import click
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.flop_counter import FlopCounterMode
+
+from pentimento.data.landmarks import open_landmarks
+from pentimento.ops.heatmaps import DECODINGS, decode, gaussian_maps, to_map, to_picture
+from pentimento.session.models import load_landmarks
+from pentimento.systems.perceive import hourglass, landmarks
+from pentimento.systems.perceive.landmarks import Batch, Landmarks, normalised_errors
+
+SIZE = 128
+STRIDES: tuple[Literal[1, 2, 4], ...] = (4, 2, 1)
+MAPS = tuple(SIZE // stride for stride in STRIDES)
+WIDTHS = (8, 32, 48, 64)
+BATCH = 16
+
+
+def draw(spec: str, split: Any, count: int) -> Batch:
+    """Return `count` crops of a split, varied if it is the training split."""
+    data = open_landmarks(spec, split, SIZE, 68)
+    places = [np.random.default_rng([7, i]) for i in range(count)]
+    order = [i % len(data) for i in range(count)]
+    return landmarks.collate([data.sample(i, rng) for i, rng in zip(order, places, strict=True)])
+
+
+def parts(batch: Batch) -> list[Batch]:
+    """Cut a long batch into steps."""
+    pieces = (torch.split(t, BATCH) for t in (batch.image, batch.points, batch.eye_span))
+    return [Batch(*piece) for piece in zip(*pieces, strict=True)]
+
+
+def perfect(faces: list[Batch], side: int, noise: float) -> list[float]:
+    """Return the NME of the four decodings on maps of the true points."""
+    stride = SIZE / side
+    rng = torch.Generator().manual_seed(0)
+    errors: dict[str, list[Tensor]] = {how: [] for how in DECODINGS}
+    for batch in faces:
+        inside = ((batch.points > 0) & (batch.points < SIZE)).all(2)
+        maps = gaussian_maps(to_map(batch.points, stride), (side, side), 1.5)
+        maps = maps + noise * torch.randn(maps.shape, generator=rng)
+        for how in DECODINGS:
+            found = to_picture(decode(maps, how)[0], stride)
+            distance = (found - batch.points).norm(dim=2) / batch.eye_span[:, None]
+            errors[how].append(distance[inside])
+    return [100 * float(torch.cat(each).mean()) for each in errors.values()]
+
+
+def train(system: Any, steps: list[Batch]) -> float:
+    """Train on the steps in order; return the seconds of processor time."""
+    name = next(iter(system.optimizers))
+    spec = system.optimizers[name]
+    parameters = list(system.networks.parameters())
+    adam = torch.optim.AdamW(parameters, lr=spec.lr, betas=spec.betas, weight_decay=0.01)
+
+    def update(_: str, terms: Any) -> None:
+        adam.zero_grad()
+        torch.autograd.backward([torch.stack(list(terms.values())).sum()])
+        torch.nn.utils.clip_grad_norm_(parameters, 5.0)
+        adam.step()
+
+    system.networks.train()
+    began = time.process_time()
+    for number, batch in enumerate(steps):
+        adam.param_groups[0]["lr"] = spec.lr * spec.schedule(number / len(steps))
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            system.train_step(batch, update)
+    system.networks.eval()
+    return time.process_time() - began
+
+
+def cost(system: Any) -> tuple[float, float]:
+    """Return MFLOP (two per multiplication) of one crop, and thousands of parameters."""
+    network = next(iter(system.networks.values()))
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        network(torch.zeros(1, 3, SIZE, SIZE))
+    parameters = sum(p.numel() for p in network.parameters())
+    return counter.get_total_flops() / 1e6, parameters / 1e3
+
+
+def score(system: Any, unseen: list[Batch], locate: Callable[[Tensor], Tensor]) -> float:
+    """Return NME in percent."""
+    return 100 * normalised_errors(iter(unseen), locate)
+
+
+def decoder(system: Landmarks, how: Any) -> Callable[[Tensor], Tensor]:
+    """Return what locates points by another decoding of the same maps."""
+    return lambda image: to_picture(decode(system.maps(image), how)[0], system.stride)
+
+
+@click.command()
+@click.option("--data", required=True, help="Data specification of rendered portraits.")
+@click.option("--steps", default=250, show_default=True, help="Steps of 16 crops per network.")
+@click.option("--unseen", default=200, show_default=True, help="Held-out portraits.")
+def main(data: str, steps: int, unseen: int) -> None:
+    """Print the tables."""
+    torch.set_num_threads(1)
+    seen, tests = parts(draw(data, "train", steps * BATCH)), parts(draw(data, "val", unseen))
+    click.echo(f"{steps} steps of {BATCH} crops at {SIZE}², {unseen} unseen portraits\n")
+    click.echo("| NME in % of | " + " | ".join(DECODINGS) + " |")
+    click.echo("|---|" + "---|" * len(DECODINGS))
+
+    def row(name: str, values: list[float]) -> None:
+        click.echo(f"| {name} | " + " | ".join(f"{value:.2f}" for value in values) + " |")
+
+    for title, noise in (("perfect maps", 0.0), ("maps with noise 0.05", 0.05)):
+        for side in MAPS:
+            row(f"{title}, {side}²", perfect(tests, side, noise))
+    ours = load_landmarks()
+    row("bundled network, 32²", [score(ours, tests, decoder(ours, how)) for how in DECODINGS])
+    others: list[str] = []
+
+    def report(name: str, system: Any, seconds: float, nme: float) -> None:
+        flops, parameters = cost(system)
+        others.append(f"| {name} | {nme:.2f} | {flops:.0f} | {parameters:.0f} | {seconds:.0f} |")
+        click.echo(others[-1], err=True)
+
+    for side, stride in zip(MAPS, STRIDES, strict=True):
+        torch.manual_seed(0)
+        config = replace(
+            landmarks.compact(), stride=stride, widths=WIDTHS, sigma=1.5, mean_weight=0.0
+        )
+        system = Landmarks(config)
+        seconds = train(system, seen)
+        nmes = [score(system, tests, decoder(system, how)) for how in DECODINGS]
+        row(f"trained network, {side}²", nmes)
+        report(f"heatmaps of {side}², best decoding", system, seconds, min(nmes))
+    torch.manual_seed(0)
+    baseline = Landmarks(replace(landmarks.coordinates(), widths=WIDTHS))
+    seconds = train(baseline, seen)
+    report("coordinates, wing loss", baseline, seconds, score(baseline, tests, baseline.locate))
+    for stacks in (1, 2, 4):
+        torch.manual_seed(0)
+        stacked = hourglass.StackedHourglasses(
+            replace(hourglass.compact(), stacks=stacks, width=48, sigma=1.5, decoding="dark")
+        )
+        seconds = train(stacked, seen)
+        name = f"hourglass, {stacks} stack" + "s" * (stacks > 1)
+        report(name, stacked, seconds, score(stacked, tests, stacked.locate))
+    click.echo("\n| | NME, % | MFLOP | thousand parameters | seconds |\n|---|---|---|---|---|")
+    click.echo("\n".join(others))
+
+
+if __name__ == "__main__":
+    main()

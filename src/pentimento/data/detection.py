@@ -1,0 +1,275 @@
+"""Pictures with boxes of named objects, for detectors.
+
+A data specification is one or more sources joined by `,`:
+
+| source | what it reads |
+|---|---|
+| `world`, `world:count=2000` | things of rendered scenes, drawn on demand, kept in the cache |
+| a folder with `images/`, `instances.json` | COCO, as `pentimento world scenes` writes it |
+
+About a tenth of a folder's pictures, by a hash of the name, are for validation. Objects whose name
+is not among the asked-for classes are left out; a picture without any stays, as an example of that.
+
+Alphabet: S side; N objects.
+"""
+
+import json
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, Final, Literal
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from pentimento.data.faces import cache_folder, read_rgb, split_of, world_version
+from pentimento.errors import DataError
+from pentimento.world.scenes import CATEGORIES, scene
+
+Rng = np.random.Generator
+Split = Literal["train", "val"]
+THINGS: Final = tuple(c.name for c in CATEGORIES if c.thing)
+"""Names of the things in rendered scenes."""
+
+_VAL_SEEDS: Final = 1_000_000_000  # rendered validation scenes start at this seed
+# CenterTrack's noise on what was found before.
+_LOST: Final = 0.4
+_FALSE: Final = 0.1
+_JITTER: Final = 0.05
+_SMALLEST: Final = 3.0  # sides below are not worth a peak
+
+
+@dataclass(frozen=True)
+class Earlier:
+    """The picture before, made of the same still one (CenterTrack, section 5.3).
+
+    Attributes:
+        image: (S, S, 3) uint8 RGB.
+        middles: (N, 2) float32 where the objects were, in pixels.
+        peaks: (M, 3) int64 x, y and radius of what a tracker might have found there: jittered, some
+            lost, some false.
+    """
+
+    image: NDArray[np.uint8]
+    middles: NDArray[np.float32]
+    peaks: NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class DetectionSample:
+    """A picture and what is in it.
+
+    Attributes:
+        image: (S, S, 3) uint8 RGB.
+        boxes: (N, 4) float32 left, top, right, bottom in its pixels.
+        classes: (N,) int64, places in the asked-for class names.
+        earlier: the picture before, where that is asked for.
+    """
+
+    image: NDArray[np.uint8]
+    boxes: NDArray[np.float32]
+    classes: NDArray[np.int64]
+    earlier: Earlier | None = None
+
+
+@dataclass(frozen=True)
+class _Named:
+    """A picture with the names of its objects; boxes (N, 4) in its own pixels."""
+
+    image: NDArray[np.uint8]
+    boxes: NDArray[np.float32]
+    names: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Detections:
+    """All pictures of a specification, at one size.
+
+    Attributes:
+        sources: one function per picture.
+        size: S.
+        classes: names that count.
+        augmented: mirror, shift, scale and shade them.
+        paired: add an earlier picture.
+    """
+
+    sources: Sequence[Callable[[], _Named]]
+    size: int
+    classes: tuple[str, ...]
+    augmented: bool
+    paired: bool
+
+    def __len__(self) -> int:
+        """Return the number of pictures."""
+        return len(self.sources)
+
+    def sample(self, index: int, rng: Rng) -> DetectionSample:
+        """Return one picture, varied by `rng` where that is asked for."""
+        read = self.sources[index]()
+        kept = [i for i, name in enumerate(read.names) if name in self.classes]
+        classes = np.array([self.classes.index(read.names[i]) for i in kept], np.int64)
+        boxes = read.boxes[kept].reshape(-1, 4)
+        matrix = _frame(read.image.shape[:2], self.size, rng if self.augmented else None)
+        image = _view(read.image, matrix, self.size)
+        cut, seen = _moved(boxes, matrix, self.size)
+        earlier = self._earlier(read.image, boxes[seen], matrix, rng) if self.paired else None
+        image = _shaded(image, rng) if self.augmented else image
+        return DetectionSample(image, cut[seen], classes[seen], earlier)
+
+    def _earlier(
+        self, image: NDArray[np.uint8], boxes: NDArray[np.float32], matrix: Any, rng: Rng
+    ) -> Earlier:
+        scale, shift = float(np.exp(rng.normal(0, 0.05))), rng.normal(0, 0.04, 2) * self.size
+        about = self.size / 2
+        before = scale * matrix
+        before[:, 2] += (1 - scale) * about + shift
+        there, _ = _moved(boxes, before, self.size)
+        middles = np.asarray((there[:, :2] + there[:, 2:]) / 2, np.float32)
+        sides = there[:, 2:] - there[:, :2]
+        found = rng.random(len(boxes)) > _LOST
+        peaks = middles + sides * rng.normal(0, _JITTER, (len(boxes), 2))
+        false = found & (rng.random(len(boxes)) < _FALSE)
+        wrong = middles[false] + sides[false] * rng.normal(0, 0.5, (int(false.sum()), 2))
+        places = np.concatenate([peaks[found], wrong])
+        reach = np.concatenate([sides[found], sides[false]]).min(1) / 6
+        rows = np.concatenate([places, reach[:, None]], 1).clip(0, self.size - 1)
+        return Earlier(_view(image, before, self.size), middles, rows.astype(np.int64))
+
+
+def open_detections(
+    spec: str,
+    split: Split,
+    size: int,
+    classes: tuple[str, ...],
+    *,
+    augmented: bool,
+    paired: bool = False,
+) -> Detections:
+    """Open one side of a specification; see this module.
+
+    Raises:
+        DataError: a source that is no folder or has no pictures for this side.
+    """
+    sources: list[Callable[[], _Named]] = []
+    for source in spec.split(","):
+        if source == "world" or source.startswith("world:"):
+            sources += _world(source, split, size)
+        else:
+            sources += _folder(Path(source).expanduser(), split)
+    return Detections(sources, size, classes, augmented, paired)
+
+
+def _world(source: str, split: Split, size: int) -> list[Callable[[], _Named]]:
+    _, _, rest = source.partition(":")
+    name, _, value = rest.partition("=")
+    if rest and (name != "count" or not value.isdecimal() or int(value) < 2):
+        raise DataError(f"{source}: expected world or world:count=N, N at least 2")
+    count = int(value) if rest else 2000
+    val = max(1, count // 10)
+    seeds = range(_VAL_SEEDS, _VAL_SEEDS + val) if split == "val" else range(count - val)
+    return [partial(_drawn, seed, size) for seed in seeds]
+
+
+def _drawn(seed: int, size: int) -> _Named:
+    """Return a rendered scene from the cache, or draw it and keep it there."""
+    path = cache_folder() / "scenes" / world_version() / str(size) / f"{seed}.npz"
+    if not path.exists():
+        truth = scene(seed, size)
+        things = [s for s in truth.segments if s.thing]
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
+            np.savez_compressed(
+                file, image=truth.picture,
+                boxes=np.array([s.box for s in things], np.float32).reshape(-1, 4),
+                categories=np.array([s.category for s in things], np.int64),
+            )  # fmt: skip
+        Path(file.name).replace(path)  # a reader never sees half a file
+    with np.load(path, allow_pickle=False) as kept:
+        names = {c.id: c.name for c in CATEGORIES}
+        return _Named(kept["image"], kept["boxes"], tuple(names[c] for c in kept["categories"]))
+
+
+def _folder(folder: Path, split: Split) -> list[Callable[[], _Named]]:
+    table = folder / "instances.json"
+    if not (folder / "images").is_dir() or not table.is_file():
+        raise DataError(
+            f"{folder}: expected images/ and instances.json (COCO); `pentimento world scenes "
+            f"--out {folder}` writes such a folder"
+        )
+    try:
+        content = json.loads(table.read_text(encoding="utf-8"))
+        names = {entry["id"]: str(entry["name"]) for entry in content["categories"]}
+        objects: dict[int, list[Mapping[str, Any]]] = {}
+        for entry in content["annotations"]:
+            if not entry.get("iscrowd", 0):
+                objects.setdefault(entry["image_id"], []).append(entry)
+        pictures = sorted((str(entry["file_name"]), entry["id"]) for entry in content["images"])
+        read = [
+            (
+                name,
+                partial(
+                    _read, folder / "images" / Path(name).name,
+                    np.array([o["bbox"] for o in objects.get(number, ())], np.float32),
+                    tuple(names[o["category_id"]] for o in objects.get(number, ())),
+                ),
+            )
+            for name, number in pictures
+        ]  # fmt: skip
+    except (ValueError, KeyError, TypeError) as error:
+        raise DataError(f"{table}: not a COCO file of instances ({error!r})") from None
+    sides = {name: split_of(Path(name).stem) for name, _ in read}
+    if read and len(set(sides.values())) == 1:  # the hash left one side empty
+        sides[read[-1][0]] = "val" if "train" in sides.values() else "train"
+    kept: list[Callable[[], _Named]] = [source for name, source in read if sides[name] == split]
+    if not kept:
+        raise DataError(f"{folder}: no picture for {split} among {len(read)}; at least two needed")
+    return kept
+
+
+def _read(path: Path, xywh: NDArray[np.float32], names: tuple[str, ...]) -> _Named:
+    boxes = xywh.reshape(-1, 4)
+    corners = np.concatenate([boxes[:, :2], boxes[:, :2] + boxes[:, 2:]], 1)
+    return _Named(read_rgb(path), corners, names)
+
+
+def _frame(shape: tuple[int, ...], size: int, rng: Rng | None) -> NDArray[np.float64]:
+    """Return (2, 3): the whole picture in a square, or, with `rng`, a varied view of it."""
+    height, width = shape[:2]
+    scale, mirrored = size / max(height, width), False
+    x, y = width / 2, height / 2
+    if rng is not None:
+        scale *= float(np.exp(rng.uniform(np.log(0.7), np.log(1.6))))
+        mirrored = bool(rng.random() < 0.5)
+        x += width * rng.uniform(-0.2, 0.2)
+        y += height * rng.uniform(-0.2, 0.2)
+    across = -scale if mirrored else scale
+    return np.array([[across, 0, size / 2 - across * x], [0, scale, size / 2 - scale * y]])
+
+
+def _view(image: NDArray[np.uint8], matrix: Any, size: int) -> NDArray[np.uint8]:
+    """Return the picture through an affine (2, 3), grey where there is none."""
+    smooth = cv2.INTER_AREA if matrix[1, 1] < 1 else cv2.INTER_LINEAR
+    out = cv2.warpAffine(image, matrix, (size, size), flags=smooth, borderValue=(124, 116, 104))
+    return np.ascontiguousarray(out, np.uint8)
+
+
+def _moved(
+    boxes: NDArray[np.float32], matrix: NDArray[np.float64], size: int
+) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    """Return boxes in the frame, cut at its border, and which of them are still worth finding."""
+    x = matrix[0, 0] * boxes[:, [0, 2]] + matrix[0, 2]
+    y = matrix[1, 1] * boxes[:, [1, 3]] + matrix[1, 2]
+    whole = np.stack([x.min(1), y.min(1), x.max(1), y.max(1)], 1)
+    cut = whole.clip(0, size)
+    sides, before = cut[:, 2:] - cut[:, :2], whole[:, 2:] - whole[:, :2]
+    seen = (sides.min(1) >= _SMALLEST) & (sides.prod(1) >= 0.3 * before.prod(1))
+    return cut.astype(np.float32), seen
+
+
+def _shaded(image: NDArray[np.uint8], rng: Rng) -> NDArray[np.uint8]:
+    """Return the picture in another light."""
+    gain = 1 + rng.normal(0, 0.15) + rng.normal(0, 0.05, 3)
+    return (image.astype(np.float32) * gain + rng.normal(0, 10)).clip(0, 255).astype(np.uint8)

@@ -1,0 +1,152 @@
+"""Every face of a photo of any size: the finder looks at several sizes of it, the finest in tiles.
+
+A finder sees faces of 12 to about 150 pixels. So a photo is shown to it at 192 pixels on its long
+side, with a rim, because a face may fill the frame or reach beyond it; then four times as large,
+and so on up to its own size. Every face is within reach of one of these sizes or of two.
+"""
+
+from dataclasses import dataclass
+from typing import Any, Final, Protocol
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from pentimento.ops.nms import nms
+from pentimento.structures import Boxes
+
+Points = NDArray[np.float64]
+
+THRESHOLD: Final = 0.5
+_COARSE: Final = 192  # px, long side of the smallest picture that is looked at
+_STEP: Final = 4.0  # ratio of one size to the next
+_RIM: Final = 0.25  # of the long side, around the smallest picture
+_TILE: Final = 1024  # px
+_LAP: Final = 96  # px that tiles share; what is larger, the next coarser size has seen whole
+_OVERLAP: Final = 0.4
+_WITHIN: Final = 0.7  # a smaller box so far inside a surer one is a part of that face
+
+
+class Found(Protocol):
+    """What a finder answers; see `systems.perceive.retinaface.Found`."""
+
+    boxes: Boxes
+    points: NDArray[np.float32]
+
+
+class Finder(Protocol):
+    """What this package needs of a face finder."""
+
+    def predict(self, image: NDArray[np.uint8], *, threshold: float = ...) -> Any:
+        """Return the `Found` faces of (H, W, 3) uint8 RGB, at the size that it has."""
+        ...
+
+
+@dataclass(frozen=True)
+class Detection:
+    """One face as the finder sees it, in picture pixels.
+
+    Attributes:
+        box: (4,) left, top, right, bottom, forehead to chin; may reach beyond the picture.
+        score: how sure the finder is, in [0, 1].
+        points: (5, 2) the eye on the picture's left, the other eye, the tip of the nose, the
+            mouth's corner on the left, the other corner.
+    """
+
+    box: Points
+    score: float
+    points: Points
+
+    @property
+    def size(self) -> float:
+        """The root of the box's area."""
+        return float(np.sqrt((self.box[2:] - self.box[:2]).prod()))
+
+
+def detect(rgb: NDArray[np.uint8], finder: Finder, threshold: float = THRESHOLD) -> list[Detection]:
+    """Return the faces of a picture, the largest first.
+
+    Args:
+        rgb: (H, W, 3) uint8, upright.
+        finder: who looks.
+        threshold: least score.
+    """
+    long = max(rgb.shape[:2])
+    found = _rimmed(rgb, finder, threshold)
+    side = _COARSE * _STEP
+    while side < long:
+        found += _tiled(_resized(rgb, side / long), long / side, finder, threshold)
+        side *= _STEP
+    if long > _COARSE:
+        found += _tiled(rgb, 1.0, finder, threshold)
+    return sorted(_distinct(found), key=lambda face: -face.size)
+
+
+def _resized(rgb: NDArray[np.uint8], factor: float) -> NDArray[np.uint8]:
+    height, width = (max(1, round(side * factor)) for side in rgb.shape[:2])
+    return np.asarray(cv2.resize(rgb, (width, height), interpolation=cv2.INTER_AREA), np.uint8)
+
+
+def _rimmed(rgb: NDArray[np.uint8], finder: Finder, threshold: float) -> list[Detection]:
+    """Look at the whole picture, small and within a rim of its own border."""
+    factor = min(1.0, _COARSE / max(rgb.shape[:2]))
+    small = _resized(rgb, factor)
+    rim = round(_RIM * max(small.shape[:2]))
+    framed = cv2.copyMakeBorder(small, rim, rim, rim, rim, cv2.BORDER_REPLICATE)
+    found = finder.predict(np.asarray(framed), threshold=threshold)
+    scale = rgb.shape[1] / small.shape[1], rgb.shape[0] / small.shape[0]
+    return _moved(found, np.array([-rim, -rim]), np.array(scale))
+
+
+def _tiled(
+    rgb: NDArray[np.uint8], factor: float, finder: Finder, threshold: float
+) -> list[Detection]:
+    """Look at a picture tile by tile; `factor` leads back to the photo's pixels."""
+    found = []
+    rows, columns = (_cuts(side) for side in rgb.shape[:2])
+    for top, bottom in rows:
+        for left, right in columns:
+            seen = finder.predict(rgb[top:bottom, left:right], threshold=threshold)
+            inner = np.array([left > 0, top > 0, right < rgb.shape[1], bottom < rgb.shape[0]])
+            edges = np.array([0, 0, right - left, bottom - top])
+            cut = (inner & (np.abs(seen.boxes.xyxy - edges) < 3)).any(1)  # seen whole next door
+            whole = _moved(seen, np.array([left, top]), np.full(2, factor))
+            found += [face for face, part in zip(whole, cut, strict=True) if not part]
+    return found
+
+
+def _cuts(side: int) -> list[tuple[int, int]]:
+    """Return the first and last pixel of tiles along a side, of about equal length."""
+    count = max(1, -(-(side - _LAP) // (_TILE - _LAP)))
+    step = -(-(side - _LAP) // count)
+    return [(i * step, min(side, (i + 1) * step + _LAP)) for i in range(count)]
+
+
+def _moved(found: Found, shift: Points, scale: Points) -> list[Detection]:
+    boxes = (found.boxes.xyxy + np.tile(shift, 2)) * np.tile(scale, 2)
+    points = (found.points + shift) * scale
+    return [
+        Detection(box, float(score), five)
+        for box, score, five in zip(boxes, found.boxes.scores, points, strict=True)
+    ]
+
+
+def _distinct(found: list[Detection]) -> list[Detection]:
+    """Drop faces that were seen at two sizes, and parts of a face that were taken for one."""
+    if not found:
+        return []
+    boxes = np.stack([face.box for face in found])
+    scores = np.array([face.score for face in found])
+    kept: list[Detection] = []
+    for number in nms(boxes, scores, _OVERLAP):
+        face = found[number]
+        if not any(face.size < other.size and _inside(face, other) > _WITHIN for other in kept):
+            kept.append(face)
+    return kept
+
+
+def _inside(small: Detection, large: Detection) -> float:
+    """Return the share of a box that lies in another."""
+    low = np.maximum(small.box[:2], large.box[:2])
+    high = np.minimum(small.box[2:], large.box[2:])
+    return float((high - low).clip(min=0).prod() / max(1e-9, small.size**2))

@@ -1,0 +1,99 @@
+import json
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+import pentimento as package
+from pentimento.cli import main
+from pentimento.files.pictures import open_picture, save_picture
+from pentimento.structures import Boxes, Picture
+
+
+class Finder:
+    """Sees one face in the middle of every picture that is not black."""
+
+    def predict(self, image: np.ndarray, *, threshold: float = 0.5) -> SimpleNamespace:
+        height, width = image.shape[:2]
+        x, y, e = width / 2, height / 2, min(height, width) / 5
+        row = [x - e, y - 1.5 * e, x + e, y + 1.5 * e]
+        points = [[x - e / 2, y - e / 2], [x + e / 2, y - e / 2], [x, y], [x - e / 3, y + e / 2],
+                  [x + e / 3, y + e / 2]]  # fmt: skip
+        count = int(image.max() > 0 and threshold < 0.9)
+        return SimpleNamespace(
+            boxes=Boxes(np.array([row] * count, np.float32).reshape(-1, 4),
+                        np.full(count, 0.9, np.float32)),
+            points=np.array([points] * count, np.float32).reshape(-1, 5, 2),
+        )  # fmt: skip
+
+
+@pytest.fixture
+def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setattr("pentimento.session.api.load_finder", lambda folder: Finder())
+    monkeypatch.setattr("pentimento.session.api.bundled", lambda name: None)
+    monkeypatch.chdir(tmp_path)
+    photo = np.full((150, 120, 3), 90, np.uint8)
+    save_picture(Picture(photo), tmp_path / "photo.png")
+    (tmp_path / "album").mkdir()
+    save_picture(Picture(photo), tmp_path / "album" / "one.png")
+    save_picture(Picture(0 * photo), tmp_path / "album" / "two.png")
+    return tmp_path
+
+
+def run(monkeypatch: pytest.MonkeyPatch, *words: str) -> int:
+    monkeypatch.setattr(sys, "argv", ["pentimento", "see", *words])
+    try:
+        main()
+    except SystemExit as end:
+        return int(end.code or 0)
+    return 0
+
+
+def test_a_photo_becomes_json_and_overlay(desk, monkeypatch, capsys):
+    assert run(monkeypatch, "photo.png", "-o", "scene.json", "--overlay", "over.png") == 0
+    scene = json.loads((desk / "scene.json").read_text())
+    assert scene["images"] == [{"id": 1, "file_name": "photo.png", "width": 120, "height": 150}]
+    assert len(scene["annotations"]) == 1
+    assert (open_picture(desk / "over.png").pixels != 90).any()
+    out = capsys.readouterr().out
+    assert "photo.png  1 face " in out
+    assert "score 0.90" in out
+
+
+def test_a_folder_becomes_one_json_and_names_what_it_cannot_read(desk, monkeypatch, capsys):
+    (desk / "album" / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\nnonsense")
+    assert run(monkeypatch, "album", "-o", "all.json", "--overlay", "over") == 1
+    scene = json.loads((desk / "all.json").read_text())
+    assert [image["file_name"] for image in scene["images"]] == ["one.png", "two.png"]
+    assert [annotation["image_id"] for annotation in scene["annotations"]] == [1]
+    assert sorted(path.name for path in (desk / "over").iterdir()) == ["one.png", "two.png"]
+    said = capsys.readouterr()
+    assert "1 face in 2 of 3 pictures" in said.out
+    assert "broken.png" in said.err
+
+
+def test_the_threshold_is_passed_on(desk, monkeypatch, capsys):
+    assert run(monkeypatch, "photo.png", "--threshold", "0.95") == 0
+    assert "no faces" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["photo.png", "-o", "photo.png"], "is the photo itself"),
+        (["nowhere.png"], "nowhere.png"),
+        (["photo.png", "-o", "no/such/folder.json"], "does not exist"),
+    ],
+)
+def test_faults_are_explained(desk, monkeypatch, capsys, words, message):
+    assert run(monkeypatch, *words) == 2
+    assert message in capsys.readouterr().err
+    assert open_picture(desk / "photo.png").pixels.max() == 90
+
+
+def test_python_sees_the_same(desk):
+    seen = package.see("photo.png")
+    assert len(seen.faces) == 1
+    assert seen.coco()["annotations"][0]["score"] == pytest.approx(0.9)

@@ -1,0 +1,119 @@
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from pentimento.data.crowds import SMALLEST, Portrait, compose, open_crowds
+from pentimento.errors import DataError
+
+POINTS = np.array([[40.0, 50], [60, 50], [50, 62], [42, 74], [58, 74]])
+BOX = np.array([28.0, 26, 72, 92])
+
+
+def marked(vertices: int = 0) -> Portrait:
+    """A grey picture whose five points are marked in red."""
+    image = np.full((120, 100, 3), 128, np.uint8)
+    for x, y in POINTS:
+        cv2.circle(image, (round(x - 0.5), round(y - 0.5)), 3, (255, 0, 0), -1)
+    surface = np.column_stack([POINTS, np.arange(5.0)])[:vertices]
+    return Portrait(image, BOX, POINTS, surface)
+
+
+def test_mirroring_swaps_left_and_right_and_forgets_what_it_cannot_know():
+    once = marked(5).mirrored()
+    np.testing.assert_allclose(once.points[0], [40, 50])
+    np.testing.assert_allclose(once.box, [28, 26, 72, 92])
+    assert np.isnan(once.vertices).all()
+    np.testing.assert_allclose(once.mirrored().points, POINTS)
+
+
+def test_truths_follow_the_pixels():
+    reds = []
+    for seed in range(40):
+        made = compose([marked()] * 3, 128, np.random.default_rng(seed))
+        for box, points in zip(made.boxes, made.points, strict=True):
+            if np.sqrt((box[2:] - box[:2]).prod()) < 40:
+                continue
+            inside = ((points > 4) & (points < 124)).all(1)
+            for x, y in points[inside]:
+                around = made.image[int(y) - 1 : int(y) + 2, int(x) - 1 : int(x) + 2].astype(int)
+                reds.append(float((around[..., 0] - around[..., 1]).mean()))
+    assert len(reds) > 40
+    # Some are covered, some portraits turned grey; most points lie on their red mark.
+    assert np.mean(np.array(reds) > 20) > 0.5
+
+
+def test_boxes_lie_in_the_picture_and_hold_their_points():
+    sizes = []
+    for seed in range(40):
+        made = compose([marked()] * 3, 160, np.random.default_rng(seed))
+        assert made.image.shape == (160, 160, 3)
+        assert made.boxes.shape[1:] == (4,)
+        assert made.points.shape == (len(made.boxes), 5, 2)
+        assert (made.boxes >= 0).all()
+        assert (made.boxes <= 160).all()
+        for box, points in zip(made.boxes, made.points, strict=True):
+            middle = points[2].clip(0, 160)
+            assert (middle >= box[:2] - 1).all()
+            assert (middle <= box[2:] + 1).all()
+            sizes.append(np.sqrt((box[2:] - box[:2]).prod()))
+    assert min(sizes) < 2 * SMALLEST
+    assert max(sizes) > 80
+
+
+def test_same_chance_same_picture():
+    one, other = (compose([marked()] * 2, 96, np.random.default_rng(5)) for _ in range(2))
+    np.testing.assert_array_equal(one.image, other.image)
+    np.testing.assert_array_equal(one.boxes, other.boxes)
+
+
+def test_vertices_move_and_scale_with_the_face():
+    for seed in range(20):
+        made = compose([marked(5)], 128, np.random.default_rng(seed))
+        for points, surface in zip(made.points, made.vertices, strict=True):
+            np.testing.assert_allclose(surface[:, :2], points, atol=1e-3)
+            scale = np.hypot(*(points[1] - points[0])) / 20
+            np.testing.assert_allclose(surface[:, 2], scale * np.arange(5), rtol=1e-3)
+
+
+def test_portraits_without_a_face_make_pictures_without_a_face():
+    bare = Portrait(marked().image, None, np.full((5, 2), np.nan), np.zeros((0, 3)))
+    for seed in range(5):
+        assert len(compose([bare, bare], 64, np.random.default_rng(seed)).boxes) == 0
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    for name in ("images", "truths"):
+        (tmp_path / name).mkdir()
+    for number in range(30):
+        cv2.imwrite(str(tmp_path / "images" / f"{number:06d}.png"), marked().image[..., ::-1])
+        truth = {"box": BOX.tolist(), "landmarks": {"5": [[*point, True] for point in POINTS]}}
+        (tmp_path / "truths" / f"{number:06d}.json").write_text(json.dumps(truth))
+    return tmp_path
+
+
+def test_exported_portraits_are_read_and_split_by_person(folder: Path):
+    train, val = (open_crowds(str(folder), split, 64) for split in ("train", "val"))
+    assert len(train) + len(val) == 30
+    assert len(open_crowds(f"2*{folder}", "train", 64)) == 2 * len(train)
+    assert train.sample(0, np.random.default_rng(0)).image.shape == (64, 64, 3)
+
+
+def test_a_person_named_in_the_truth_keeps_to_one_side(folder: Path):
+    for path in (folder / "truths").iterdir():
+        path.write_text(json.dumps({**json.loads(path.read_text()), "person": "lisa"}))
+    with pytest.raises(DataError, match="no portrait for val"):
+        open_crowds(str(folder), "val", 64)
+
+
+def test_faults_of_folders_are_named(folder: Path, tmp_path: Path):
+    (folder / "images" / "000003.png").unlink()
+    with pytest.raises(DataError, match=r"000003\.json: no picture"):
+        open_crowds(str(folder), "train", 64)
+    with pytest.raises(DataError, match="names no source"):
+        open_crowds(" , ", "train", 64)
+    with pytest.raises(DataError, match="no such folder"):
+        open_crowds(str(tmp_path / "nowhere"), "train", 64)
