@@ -9,6 +9,7 @@ from safetensors.torch import save_file
 from pentimento.compat import (
     centernet,
     cornernet,
+    densepose,
     landmarks,
     retinaface,
     style_transfer,
@@ -29,7 +30,7 @@ def load_official(path: Path, epoch: str = "latest") -> tuple[Any, dict[str, str
 
     Args:
         path: a `.pth` of fast neural style, BasicSR or ESRGAN, RetinaFace, face-HRNet,
-            princeton-vl's hourglass, FAN, CornerNet or either CenterNet; or a file or folder of a
+            princeton-vl's hourglass, FAN, CornerNet, either CenterNet or DensePose; or a file or folder of a
             translation (`compat/translation.py`).
         epoch: which files of the folder.
 
@@ -44,7 +45,7 @@ def load_official(path: Path, epoch: str = "latest") -> tuple[Any, dict[str, str
         for kind in (style_transfer, super_resolution):
             if kind.recognises(state):
                 return kind.from_official(state)
-        perceivers: tuple[Any, ...] = (landmarks, retinaface, cornernet, centernet)
+        perceivers: tuple[Any, ...] = (landmarks, retinaface, cornernet, centernet, densepose)
         for perceiver in perceivers:
             if perceiver.recognises(state):
                 return perceiver.from_official(state), {}
