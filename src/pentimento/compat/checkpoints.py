@@ -30,8 +30,8 @@ def load_official(path: Path, epoch: str = "latest") -> tuple[Any, dict[str, str
 
     Args:
         path: a `.pth` of fast neural style, BasicSR or ESRGAN, RetinaFace, face-HRNet,
-            princeton-vl's hourglass, FAN, CornerNet, either CenterNet or DensePose; or a file or folder of a
-            translation (`compat/translation.py`).
+            princeton-vl's hourglass, FAN, CornerNet, either CenterNet or DensePose; or a file or
+            folder of a translation (`compat/translation.py`).
         epoch: which files of the folder.
 
     Returns:

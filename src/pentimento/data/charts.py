@@ -7,8 +7,8 @@ A data specification is one or more sources joined by `,` or `+`, weighed as in 
 | `world`, `world:count=3000` | rendered portraits, drawn on demand and kept in the cache folder |
 | a folder with `images/`, `labels/`, `maps/` | as `pentimento world portraits` writes |
 
-Parts: 1 is the skin of the head, 2 and 3 are the subject's left and right eyeball, each in a texture
-of its own, 4 is the neck, a separate island of the head's texture.
+Parts: 1 is the skin of the head, 2 and 3 are the subject's left and right eyeball, each in a
+texture of its own, 4 is the neck, a separate island of the head's texture.
 """
 
 import re

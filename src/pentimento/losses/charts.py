@@ -48,10 +48,13 @@ def in_box(points: Tensor, truth: Tensor, found: Tensor, side: int) -> Tensor:
 
 
 def resample_masks(masks: Tensor, truth: Tensor, found: Tensor, side: int) -> Tensor:
-    """Return annotated masks (R, M, M) as the found boxes see them: (R, S, S), 0 beyond."""
+    """Return annotated masks (R, M, M) as the found boxes see them: (R, S, S), 0 beyond.
+
+    As in detectron2, a pixel of the map has the mask's value at its upper left corner.
+    """
     low, size = truth[:, :2], truth[:, 2:] - truth[:, :2]
     start, end = ((found[:, i : i + 2] - low) / size * 2 - 1 for i in (0, 2))
-    share = torch.linspace(0, 1, side, device=masks.device)
+    share = torch.arange(side, device=masks.device) / side
     x, y = ((start[:, i, None] + share * (end - start)[:, i, None]) for i in (0, 1))
     rows, columns = y[:, :, None].expand(-1, -1, side), x[:, None].expand(-1, side, -1)
     grid = torch.stack([columns, rows], -1)

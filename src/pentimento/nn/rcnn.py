@@ -168,7 +168,7 @@ def proposals(
     for logit, delta, place in zip(logits, deltas, places, strict=True):
         score, best = logit.permute(1, 2, 0).flatten().sort(descending=True, stable=True)
         score, best = score[:before], best[:before]
-        offsets = delta.unflatten(0, (-1, 4)).permute(2, 3, 0, 1).reshape(-1, 4)
+        offsets = delta.reshape(-1, 4, *delta.shape[1:]).permute(2, 3, 0, 1).reshape(-1, 4)
         found = clip_boxes(shift_boxes(offsets[best], place[best], (1, 1, 1, 1)), *size)
         full = (found[:, 2] > found[:, 0]) & (found[:, 3] > found[:, 1])
         found, score = found[full], score[full]

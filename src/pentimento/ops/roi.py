@@ -57,31 +57,31 @@ def bin_weights(
 def roi_align(
     features: Tensor,
     boxes: Sequence[Tensor],
-    bins: int,
+    bins: tuple[int, int],
     scale: float,
     *,
     samples: int = 0,
     aligned: bool = True,
 ) -> Tensor:
-    """Return the features inside boxes, averaged over P x P bins.
+    """Return the features inside boxes, averaged over P x Q bins.
 
     Args:
         features: (N, C, H, W).
         boxes: per picture (R, 4).
-        bins: P.
+        bins: P rows and Q columns.
         scale: features per pixel: 1 / stride.
         samples: per bin and axis; 0 = adaptive.
         aligned: whether pixel and feature centres lie at halves.
 
     Returns:
-        (sum of R, C, P, P), picture after picture.
+        (sum of R, C, P, Q), picture after picture.
     """
     height, width = features.shape[2:]
     pooled = []
     for picture, own in zip(features, boxes, strict=True):
         left, top, right, bottom = (own * scale).unbind(1)
-        rows = bin_weights(top, bottom, bins, height, samples=samples, aligned=aligned)
-        columns = bin_weights(left, right, bins, width, samples=samples, aligned=aligned)
+        rows = bin_weights(top, bottom, bins[0], height, samples=samples, aligned=aligned)
+        columns = bin_weights(left, right, bins[1], width, samples=samples, aligned=aligned)
         lines = torch.einsum("rph,chw->rcpw", rows, picture)
         pooled.append(torch.einsum("rcpw,rqw->rcpq", lines, columns))
     return torch.cat(pooled)

@@ -1,4 +1,4 @@
-"""DensePose: the whole detector, box by box and end to end, the chart losses, and reading charts."""
+"""DensePose: the whole detector, piece by piece and end to end, chart losses, reading charts."""
 
 import torch
 from torch import Tensor
@@ -44,7 +44,9 @@ def _network(fixture: Fixture) -> Counterpart:
         outputs["given.box_head"] = net.roi_heads["box_head"](outputs["given.box_pool"])
         outputs["given.class_logits"], outputs["given.box_deltas"] = net.boxes(levels, boxes)
         outputs["dense.decoder"] = net.roi_heads["decoder"](levels[:4])
-        outputs["dense.pool"] = roi_align(outputs["dense.decoder"], [boxes], 28, 0.25, samples=2, aligned=False)
+        outputs["dense.pool"] = roi_align(
+            outputs["dense.decoder"], [boxes], (28, 28), 0.25, samples=2, aligned=False
+        )
         outputs["dense.head"] = net.roi_heads["densepose_head"](outputs["dense.pool"])
         given = net.charts(levels, [boxes])
         found = net.find(image, least=0.08, **few)
@@ -130,7 +132,40 @@ def _operators(fixture: Fixture) -> Counterpart:
     return Counterpart(lambda run: _convert(run) if run.name == "convert" else _loss(run))
 
 
+def _roi_align(run: Run) -> dict[str, Tensor]:
+    features, rois = run.inputs["x"].clone().requires_grad_(), run.inputs["rois"]
+    # Ours are ordered by picture.
+    order = rois[:, 0].argsort(stable=True)
+    boxes = [rois[rois[:, 0] == n, 1:] for n in range(len(features))]
+    rows, columns = run.params["output_size"]
+    pooled = roi_align(
+        features,
+        boxes,
+        (rows, columns),
+        run.params["spatial_scale"],
+        samples=max(0, run.params["sampling_ratio"]),
+        aligned=run.params["aligned"],
+    )
+    out = pooled[order.argsort()]
+    weights = (0.37 * torch.arange(out.numel(), dtype=torch.float32)).cos().reshape(out.shape)
+    (out * weights).sum().backward()
+    assert features.grad is not None
+    out = out.detach()
+    return {
+        "out": out,
+        "per_roi_sum": out.double().sum((1, 2, 3)),
+        "per_roi_first": out[:, 0, 0, 0],
+        "per_roi_last": out[:, -1, -1, -1],
+        "grad_x": features.grad,
+    }
+
+
+def _regions(fixture: Fixture) -> Counterpart:
+    return Counterpart(_roi_align)
+
+
 COUNTERPARTS: dict[str, Build] = {
     "densepose_r50_fpn_s1x": _network,
     "densepose_ops": _operators,
+    "op_roi_align": _regions,
 }

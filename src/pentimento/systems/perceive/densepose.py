@@ -160,7 +160,9 @@ class ChartPredictor(nn.Module):
     def forward(self, x: Tensor) -> Charts:
         """Return charts of side 4s."""
         heads = (self.ann_index_lowres, self.index_uv_lowres, self.u_lowres, self.v_lowres)
-        return Charts(*(F.interpolate(head(x), scale_factor=2.0, mode="bilinear") for head in heads))
+        return Charts(
+            *(F.interpolate(head(x), scale_factor=2.0, mode="bilinear") for head in heads)
+        )
 
 
 class ChartHead(nn.Module):
@@ -237,13 +239,13 @@ class DenseRCNN(nn.Module):
 
     def features(self, image: Tensor) -> list[Tensor]:
         """Return the pyramid (strides 4 to 64) of pictures (N, 3, H, W), BGR 0..255."""
-        return self.backbone(prepared(image))  # type: ignore[no-any-return]  # a module call
+        return self.backbone(prepared(image))
 
     def charts(self, levels: Sequence[Tensor], boxes: Sequence[Tensor]) -> Charts:
         """Return the charts of boxes, per picture (R, 4), on a pyramid."""
         decoded = self.roi_heads["decoder"](levels[:4])
-        pooled = roi_align(decoded, boxes, 28, 1 / STRIDES[0], samples=2, aligned=False)
-        return self.roi_heads["densepose_predictor"](self.roi_heads["densepose_head"](pooled))  # type: ignore[no-any-return]  # a module call
+        pooled = roi_align(decoded, boxes, (28, 28), 1 / STRIDES[0], samples=2, aligned=False)
+        return self.roi_heads["densepose_predictor"](self.roi_heads["densepose_head"](pooled))
 
     def boxes(self, levels: Sequence[Tensor], boxes: Tensor) -> tuple[Tensor, Tensor]:
         """Return logits (R, 2) and offsets (R, 4) of one picture's boxes (R, 4)."""
@@ -312,7 +314,9 @@ def box_features(levels: Sequence[Tensor], boxes: Tensor) -> Tensor:
     for i, features in enumerate(levels[:4]):
         on = level == i + 2
         if on.any():
-            pooled[on] = roi_align(features, [boxes[on]], 7, 1 / STRIDES[i], samples=2, aligned=False)
+            pooled[on] = roi_align(
+                features, [boxes[on]], (7, 7), 1 / STRIDES[i], samples=2, aligned=False
+            )
     return pooled
 
 
@@ -371,7 +375,10 @@ def _spread(part: NDArray[np.uint8], count: int) -> NDArray[np.int64]:
     """Return x, y (count, 2) of pixels on the surface, evenly drawn; the eyes get a fifth."""
     chosen = []
     eyes = np.flatnonzero((part == 2) | (part == 3))
-    for pool, share in ((eyes, count // 5), (np.flatnonzero((part == 1) | (part == 4)), count - count // 5)):
+    for pool, share in (
+        (eyes, count // 5),
+        (np.flatnonzero((part == 1) | (part == 4)), count - count // 5),
+    ):
         pool = pool if len(pool) else np.flatnonzero(part)
         pool = pool if len(pool) else np.zeros(1, np.int64)
         chosen.append(pool[(np.arange(share) * len(pool)) // max(share, 1)])
