@@ -42,7 +42,7 @@ def bin_weights(
     most = max(1, int(number.max())) if len(number) else 1
     i = torch.arange(most, device=low.device)
     p = torch.arange(bins, device=low.device)
-    within = (i + 0.5) * (step / number.clamp(min=1))[:, None]
+    within = (i + 0.5) * step[:, None] / number.clamp(min=1)[:, None]
     at = start[:, None, None] + p[None, :, None] * step[:, None, None] + within[:, None]
     counts = (i < number[:, None])[:, None] & (at >= -1) & (at <= size)
     share = counts / number.clamp(min=1)[:, None, None]

@@ -82,12 +82,12 @@ class Config:
     size: int = 128
     widths: tuple[int, int, int, int] = (16, 48, 88, 104)
     points: int = 160
-    point_weight: float = 0.5
+    point_weight: float = 4.0
     part_weight: float = 1.0
     coarse_weight: float = 1.0
     augmented: bool = True
     batch_size: int = 16
-    steps: int = 2400
+    steps: int = 800
     lr: float = 2.5e-3
     weight_decay: float = 0.01
     schedule: Literal["cosine", "steps"] = "cosine"
@@ -330,7 +330,11 @@ def _conv(inputs: int, outputs: int, stride: int = 1) -> nn.Sequential:
 
 
 class Compact(nn.Module):
-    """A narrow residual encoder, a light way back up to stride 4, and all charts in one layer."""
+    """A narrow residual encoder, a light way back up to stride 4, and all charts in one layer.
+
+    The last two layers see where in the crop they are: on an aligned face that says most about
+    the surface already, and the features say the rest.
+    """
 
     def __init__(self, widths: Sequence[int], coarse: int, parts: int):
         super().__init__()
@@ -346,7 +350,8 @@ class Compact(nn.Module):
         self.laterals = nn.ModuleList(nn.Conv2d(w, w4, 1) for w in (w4, w8, w16))
         self.smooth = nn.ModuleList(_conv(w4, w4) for _ in range(2))
         self.columns = [coarse, parts + 1, parts + 1, parts + 1]
-        self.head = nn.Conv2d(w4, sum(self.columns), 1)
+        self.refine = _conv(w4 + 2, w4)
+        self.head = nn.Conv2d(w4 + 2, sum(self.columns), 1)
 
     def forward(self, image: Tensor) -> Charts:
         """Return the charts (N, …, S / 4, S / 4) of crops (N, 3, S, S) in [-1, 1]."""
@@ -359,6 +364,11 @@ class Compact(nn.Module):
         for i in (1, 0):
             up = F.interpolate(y, features[i].shape[2:], mode="bilinear")
             y = self.smooth[i](self.laterals[i](features[i]) + up)
+        height, width = y.shape[2:]
+        across = torch.linspace(-1, 1, width, device=y.device).expand(len(y), 1, height, width)
+        down = torch.linspace(-1, 1, height, device=y.device)[:, None].expand_as(across)
+        place = torch.cat([across, down], 1)
+        y = torch.cat([self.refine(torch.cat([y, place], 1)), place], 1)
         return Charts(*self.head(y).split(self.columns, 1))
 
 
