@@ -1,6 +1,6 @@
 """What the condition does to a GAN: the same networks with and without the class.
 
-    python benchmarks/cgan.py --out runs/cgan [--sheet docs/pictures/cgan.png]
+    python benchmarks/cgan.py --out runs/cgan [--sheet docs/pictures/cgan.jpg]
 
 Both train on drawn digits with the same numbers of steps and pictures. A small classifier, trained
 on other digits, then says which digit each sample is. Reported: the share of samples that are the
@@ -132,7 +132,9 @@ def main(out: Path, steps: int, picture: Path | None) -> None:
     if picture is not None:
         gap = torch.ones(280, 12)
         both = torch.cat([sheets[0].T, gap, sheets[1].T], 1).T
-        Image.fromarray((both * 255).byte().numpy()).resize((560, 2 * len(both))).save(picture)
+        Image.fromarray((both * 255).byte().numpy()).resize((560, 2 * len(both))).save(
+            picture, quality=70
+        )
 
 
 if __name__ == "__main__":

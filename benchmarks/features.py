@@ -142,7 +142,7 @@ def untrained(widths: list[int], seed: int) -> FeatureNet:
     for conv in network.modules():
         if isinstance(conv, nn.Conv2d):
             nn.init.kaiming_normal_(conv.weight)
-            nn.init.zeros_(conv.bias)
+            nn.init.zeros_(conv.bias)  # type: ignore[arg-type]  # there is one
     return network.eval()
 
 
@@ -153,7 +153,7 @@ def untrained(widths: list[int], seed: int) -> FeatureNet:
 def main(data: Path, model: Path | None, rendered: int) -> None:
     """Print a table of shares of right choices."""
     network, _ = load_features(model / "model.safetensors" if model else BUNDLED)
-    widths = [len(level[1].weight) for level in network.levels]  # type: ignore[index,arg-type]
+    widths = [len(level[1].weight) for level in network.levels]  # type: ignore[index]
     measures: dict[str, list[Measure]] = {
         "squares": [squares],
         "untrained": [by_network(untrained(widths, seed)) for seed in range(3)],

@@ -7,7 +7,7 @@ FOLDER is a data specification of rendered portraits, such as what `pentimento w
 
 1. perfect maps of true points at 32, 64 and 128 pixels, decoded in four ways, with and without
    noise;
-2. one small network trained with maps of each size, decoded in the same four ways;
+2. the bundled network, and one small network trained with maps of each size, decoded likewise;
 3. the same trunk regressing coordinates; hourglasses of 1, 2 and 4 stacks.
 
 All networks see the same crops in the same order, for the same number of steps. NME is the mean
@@ -27,6 +27,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from pentimento.data.landmarks import open_landmarks
 from pentimento.ops.heatmaps import DECODINGS, decode, gaussian_maps, to_map, to_picture
+from pentimento.session.models import load_landmarks
 from pentimento.systems.perceive import hourglass, landmarks
 from pentimento.systems.perceive.landmarks import Batch, Landmarks, normalised_errors
 
@@ -127,6 +128,8 @@ def main(data: str, steps: int, unseen: int) -> None:
     for title, noise in (("perfect maps", 0.0), ("maps with noise 0.05", 0.05)):
         for side in MAPS:
             row(f"{title}, {side}²", perfect(tests, side, noise))
+    ours = load_landmarks()
+    row("bundled network, 32²", [score(ours, tests, decoder(ours, how)) for how in DECODINGS])
     others: list[str] = []
 
     def report(name: str, system: Any, seconds: float, nme: float) -> None:
@@ -151,7 +154,7 @@ def main(data: str, steps: int, unseen: int) -> None:
     for stacks in (1, 2, 4):
         torch.manual_seed(0)
         stacked = hourglass.StackedHourglasses(
-            replace(hourglass.compact(), stacks=stacks, width=48, sigma=1.5)
+            replace(hourglass.compact(), stacks=stacks, width=48, sigma=1.5, decoding="dark")
         )
         seconds = train(stacked, seen)
         name = f"hourglass, {stacks} stack" + "s" * (stacks > 1)

@@ -41,7 +41,7 @@ def make_photo() -> NDArray[np.uint8]:
     for seed, side in enumerate((60, 80, 100, 140, 180, 240, 300, 400, 500)):
         photo[2480 : 2480 + side, x : x + side] = portrait(seed, side).picture
         x += side + 40
-    return photo
+    return np.asarray(photo, np.uint8)
 
 
 class Stopwatch:
@@ -102,7 +102,9 @@ def main() -> None:
           f"{points} points each")  # fmt: skip
     print(f"{'warm, ms':<28}{'clock':>8}  {'(fastest)':<10}{'processor':>9}")
     for stage, times in watch.times.items():
-        clock, processor = (sorted(1000 * t for t in column[1:]) for column in zip(*times, strict=True))
+        clock, processor = (
+            sorted(1000 * t for t in column[1:]) for column in zip(*times, strict=True)
+        )
         print(f"{stage:<28}{statistics.median(clock):8.0f}  {f'({clock[0]:.0f})':<10}"
               f"{statistics.median(processor):9.0f}")  # fmt: skip
     print(f"peak memory {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20:.2f} GiB")

@@ -218,6 +218,27 @@ def locate(parser: Parser, photo: Path, person: str, out: Path, name: str) -> bo
     return True
 
 
+def calibrate(finder: RetinaFace, photos: list[Path]) -> float:
+    """Shift the scores so that 0.5 best tells the one face of every photo from all else.
+
+    Hard negatives are trained on as often as faces, so raw scores are far too high. Returns the
+    raw score that 0.5 means now.
+    """
+    best, second = [], []
+    for photo in photos:
+        scores = sorted((face.score for face in detect(read_rgb(photo), finder)), reverse=True)
+        best.append((*scores, 0.0)[0])
+        second.append((*scores, 0.0, 0.0)[1])
+    steps = np.linspace(0.5, 0.998, 250)
+    right = [np.mean((np.array(best) >= t) & (np.array(second) < t)) for t in steps]
+    level = float(np.mean(steps[np.array(right) == np.max(right)]))
+    with torch.no_grad():
+        for name, parameter in finder.networks["detector"].named_parameters():
+            if name.startswith("heads.scores.") and name.endswith("bias"):
+                parameter[1::2] -= float(np.log(level / (1 - level)))
+    return level
+
+
 # Evaluation
 
 
@@ -278,7 +299,7 @@ def evaluate_all(
         if not path.exists():
             return None
         facts = json.loads(path.read_text())
-        return np.array(facts["box"]) * (width / facts["width"])
+        return np.asarray(np.array(facts["box"]) * (width / facts["width"]))
 
     photos = list(photos_of(data))
     for source in _SOURCES:
@@ -372,6 +393,8 @@ def train(
     scenes = f",5*scenes:count={plan.scenes}"
     finder = train_stage("scenes", rendered + photos + scenes, second, plan, out, finder, seed + 1)
 
+    trained = [p for p in photos_of(data) if split_of(person_of(p, data)) == "train"]
+    level = calibrate(finder, trained[:: len(trained) // 150 + 1])
     scores = evaluate_all(finder, data, portraits, plan.unseen)
     (out / "scores.json").write_text(json.dumps(scores, indent=2) + "\n")
     Image.fromarray(sheet(finder, data)).save(out / "sheet.png")
@@ -382,6 +405,7 @@ def train(
         "rendered": plan.rendered,
         "scenes": plan.scenes,
         "photos": count,
+        "level": f"{level:.3f}",
         "minutes": round(sum(stage["seconds"] for stage in stages) / 60),
         "hardware": f"{platform.machine()} CPU, {torch.get_num_threads()} thread(s)",
         "parameters": f"{sum(p.numel() for p in finder.networks.parameters()):,}",

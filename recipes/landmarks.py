@@ -9,7 +9,7 @@ and `congress_gray` (never trained on). `--world` names rendered portraits of yo
 `pentimento world portraits --size 256` writes), else they are drawn. Training continues where it
 was stopped when the same command is given again; then come scores, a sheet to look at, card and
 model. `conventions` measures where the marks of photos differ from what a model expects that was
-trained on rendered portraits alone; `data/landmarks.py` holds the result.
+trained on rendered portraits alone, beyond what `data/landmarks.py` corrects already.
 """
 
 import csv

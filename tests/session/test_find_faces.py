@@ -57,7 +57,7 @@ def test_the_bundled_finder_sees_the_astronaut_and_her_alone():
     eyes, mouth = face.points[:2], face.points[3:]
     assert eyes[0, 0] < eyes[1, 0]
     assert eyes[:, 1].max() < mouth[:, 1].min()
-    assert face.score > 0.9
+    assert face.score > 0.5
 
 
 def test_a_drawn_portrait_is_found_where_it_was_drawn():

@@ -41,10 +41,11 @@ def load_official(path: Path, epoch: str = "latest") -> tuple[Any, dict[str, str
         CheckpointError: it is none of these, or holds more than tensors.
     """
     if path.is_file():
-        state = read_pth(path, (*super_resolution.WRAPPERS, "state_dict"))
-        for kind in (style_transfer, super_resolution):
-            if kind.recognises(state):
-                return kind.from_official(state)
+        state = read_pth(path, (*super_resolution.WRAPPERS, "state_dict", "model"))
+        if style_transfer.recognises(state):
+            return style_transfer.from_official(state)
+        if super_resolution.recognises(state):
+            return super_resolution.from_official(state)
         perceivers: tuple[Any, ...] = (landmarks, retinaface, cornernet, centernet, densepose)
         for perceiver in perceivers:
             if perceiver.recognises(state):

@@ -15,8 +15,9 @@ A data specification is one or more sources joined by `,`, each with an optional
 | `scenes`, `scenes:count=300` | rendered scenes, drawn on demand and kept in the cache |
 | any source of `data/faces.py` | labelled faces; box and points are taken from the labels |
 
-`truths/NAME.json` holds `box` [left, top, right, bottom], `landmarks` {"5": [[x, y, ...], ...]},
-perhaps `vertices` [[x, y, z], ...] and perhaps `person`.
+`truths/NAME.json` holds `box` [left, top, right, bottom], `landmarks` {"5": [[x, y, ...], ...]} or
+one of the two, perhaps `vertices` [[x, y, z], ...] and perhaps `person`; without box and points the
+picture counts as one without a face.
 
 Alphabet: S side; N faces; V vertices.
 """
@@ -154,8 +155,9 @@ def open_crowds(spec: str, split: Literal["train", "val"], size: int, vertices: 
             sources.append(_truths(folder, split, vertices))
         else:
             faces = open_faces(weighed[2], split, _LABELLED)
-            read = [partial(_labelled, faces.sample, i, vertices) for i in range(len(faces))]
-            sources.append(read)
+            sources.append(
+                [partial(_labelled, faces.sample, i, vertices) for i in range(len(faces))]
+            )
     if not sources:
         raise DataError(f"the data specification {spec!r} names no source; expected `world`, a "
                         "folder, or several of them joined by commas")  # fmt: skip
@@ -173,13 +175,20 @@ def _labelled(sample: Callable[[int, Rng], Any], index: int, vertices: int) -> P
 
 def _truths(folder: Path, split: str, vertices: int) -> list[Read]:
     images = files_by_stem(folder / "images")
-    kept: list[Read] = []
+    people: dict[Path, str] = {}
     for path in sorted((folder / "truths").glob("*.json")):
-        truth = json.loads(path.read_text())
         if path.stem not in images:
             raise DataError(f"{path}: no picture of that name in {folder / 'images'}")
-        if split_of(str(truth.get("person", path.stem))) == split:
-            kept.append(partial(_read, images[path.stem], path, vertices))
+        people[path] = str(json.loads(path.read_text()).get("person", path.stem))
+    sides = {person: split_of(person) for person in people.values()}
+    if len(sides) > 1 and len(set(sides.values())) == 1:  # a side is empty: one crosses over
+        lonely = min(sides)
+        sides[lonely] = "val" if sides[lonely] == "train" else "train"
+    kept: list[Read] = [
+        partial(_read, images[path.stem], path, vertices)
+        for path, person in people.items()
+        if sides[person] == split
+    ]
     if not kept:
         raise DataError(f"{folder}: no portrait for {split}; a split by person needs more people")
     return kept
@@ -188,13 +197,16 @@ def _truths(folder: Path, split: str, vertices: int) -> list[Read]:
 @lru_cache(maxsize=6000)  # about 1 GB at most; decoding costs as much as composing
 def _read(image: Path, truth: Path, vertices: int) -> Portrait:
     facts = json.loads(truth.read_text())
-    points = np.full((POINTS, 2), np.nan)
+    points, box = np.full((POINTS, 2), np.nan), None
     if "5" in facts.get("landmarks", {}):
         points = np.array(facts["landmarks"]["5"], np.float64)[:, :2]
+        box = face_box(points)
+    if "box" in facts:
+        box = np.array(facts["box"], np.float64)
     surface = np.array(facts.get("vertices", []), np.float64).reshape(-1, 3)
     if len(surface) != vertices:
         surface = np.full((vertices, 3), np.nan)
-    return Portrait(read_rgb(image), np.array(facts["box"], np.float64), points, surface)
+    return Portrait(read_rgb(image), box, points, surface)
 
 
 # Scenes
@@ -248,18 +260,18 @@ def window(crowd: Crowd, size: int, rng: Rng) -> Crowd:
     image, small = crowd.image, np.ones(2)
     if scale < 1:
         shape = (round(scale * width), round(scale * height))
-        image = np.asarray(cv2.resize(image, shape, interpolation=cv2.INTER_AREA))
+        image = np.asarray(cv2.resize(image, shape, interpolation=cv2.INTER_AREA), np.uint8)
         small = np.array([shape[0] / width, shape[1] / height])
     inner = matrix @ np.diag([1 / small[0], 1 / small[1], 1.0])
     inner[:, 2] += inner[:, :2].sum(1) / 2 - 0.5
-    image = cv2.warpAffine(image, inner, (size, size), borderMode=cv2.BORDER_REPLICATE)
+    seen = cv2.warpAffine(image, inner, (size, size), borderMode=cv2.BORDER_REPLICATE)
     boxes = scale * crowd.boxes + np.tile(shift, 2)
     clipped = boxes.clip(0, size)
     extent = (boxes[:, 2:] - boxes[:, :2]).prod(1)
     kept = (clipped[:, 2:] - clipped[:, :2]).prod(1) > _SEEN * extent
     kept &= np.sqrt(extent) > 0.8 * SMALLEST
     return Crowd(
-        photographed(np.asarray(image, np.uint8), rng),
+        photographed(np.asarray(seen, np.uint8), rng),
         clipped[kept].astype(np.float32),
         (scale * crowd.points + shift)[kept].astype(np.float32),
         crowd.vertices[kept],
@@ -322,7 +334,8 @@ class _Scene:
             target = self._free_place(scale * np.array([width, height]), rng)
         if scale < 1:  # shrink by areas first: a warp alone would alias
             small = (max(1, round(scale * width)), max(1, round(scale * height)))
-            image = cv2.resize(piece.image, small, interpolation=cv2.INTER_AREA)
+            shrunk = cv2.resize(piece.image, small, interpolation=cv2.INTER_AREA)
+            image = np.asarray(shrunk, np.uint8)
             inner = np.array([small[0] / width, small[1] / height])
         else:
             image, inner = piece.image, np.ones(2)

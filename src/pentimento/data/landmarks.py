@@ -54,8 +54,9 @@ Split = Literal["train", "val"]
 # Where people put points 0…35 of London photos, against where a network trained on rendered
 # portraits alone expects them: thousandths of the outer eye corners' distance to the right, and of
 # 1.29 times the distance from eyes to mouth (as long, in a frontal face) down. Both sides averaged;
-# `recipes/landmarks.py conventions` measures it. Eyes and lips are not moved: their borders mean
-# the same in both, and what is measured there is that rendered eyes stand wider apart.
+# `recipes/landmarks.py conventions` measures what remains beyond it. Eyes and lips are not moved:
+# their borders mean the same in both, and what is measured there is that rendered eyes stand wider
+# apart.
 _MARKED: Final = np.array(
     [
         (11, -39), (4, -34), (-14, -54), (-20, -60), (-14, -31), (-6, -17), (-12, -35), (2, -22),

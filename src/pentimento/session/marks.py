@@ -59,13 +59,11 @@ def _draw_face(canvas: Pixels, face: Marks, unit: float) -> None:
     size = float(np.sqrt((face.box[2:] - face.box[:2]).clip(1).prod()))
     thin = unit * float(np.clip(size / 90, 0.6, 1.6))
     outline = _rounded(face.box, 0.12 * size)
-    lines = [outline]
     if face.landmarks is not None and size > 40:
-        for line in LINES:
-            _line(canvas, face.landmarks[list(line)], 0.8 * thin, _LIGHT, 0.55)
+        for numbers in LINES:
+            _line(canvas, face.landmarks[list(numbers)], 0.8 * thin, _LIGHT, 0.55)
     for colour, width, opacity in ((_DARK, 3.2 * thin, 0.35), (_LIGHT, 1.4 * thin, 1.0)):
-        for line in lines:
-            _line(canvas, line, width, colour, opacity)
+        _line(canvas, outline, width, colour, opacity)
     nose = np.asarray(face.points[2], float)
     yaw, pitch = np.radians([face.pose.yaw, face.pose.pitch])
     ahead = nose + 0.55 * size * np.array([np.sin(yaw) * np.cos(pitch), -np.sin(pitch)])

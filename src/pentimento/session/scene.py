@@ -302,6 +302,10 @@ class SceneBuilder:
         donor = Donor(image, labels, "the other side")
         self.swap(region, donor)
 
+    def paint(self, labels: Labels, painted: Mask) -> None:
+        """Set the labels of the painted pixels, exactly as they were painted."""
+        self._draft.target[painted] = labels[painted]
+
     def reshape(self, labels: Labels, changed: Mask) -> None:
         """Set the labels of the changed pixels, their outline as smooth as flesh is."""
         draft = self._draft

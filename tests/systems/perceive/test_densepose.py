@@ -70,7 +70,9 @@ def test_the_people_network_looks_at_pictures_and_at_crops(tmp_path: Path) -> No
     """Official files convert; one built network serves all three questions: it is large."""
     torch.manual_seed(0)
     net = DenseRCNN().eval()
-    torch.save(net.state_dict(), tmp_path / "model.pth")
+    torch.save(
+        {"model": net.state_dict(), "iteration": 3}, tmp_path / "model.pth"
+    )  # a trainer's file
     system, notes = load_official(tmp_path / "model.pth")
     assert notes == {}
     assert system.config.network == "rcnn"

@@ -115,15 +115,13 @@ def fan() -> Config:
 
 def compact() -> Config:
     """Return two narrow stacks for a CPU."""
-    return Config(
-        width=64, size=128, loss="softmax", decoding="soft", batch_size=24, steps=4000, lr=2e-3
-    )
+    return Config(width=64, size=128, loss="softmax", batch_size=24, steps=4000, lr=2e-3)
 
 
 def tiny() -> Config:
     """Return a network for tests: seconds on one core."""
     return Config(
-        width=16, depth=2, size=32, loss="softmax", decoding="soft", batch_size=4, steps=60,
+        width=16, depth=2, size=32, loss="softmax", batch_size=4, steps=60,
         lr=5e-3,
     )  # fmt: skip
 

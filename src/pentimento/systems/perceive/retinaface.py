@@ -591,7 +591,7 @@ class RetinaFace:
         was_training = networks.training
         networks.eval()
         place = next(networks.parameters()).device
-        x = torch.from_numpy(np.ascontiguousarray(image)).to(place).permute(2, 0, 1)[None].float()
+        x = torch.tensor(image, device=place).permute(2, 0, 1)[None].float()
         with torch.inference_mode():
             (found,) = self._find(x, threshold)
         networks.train(was_training)
