@@ -120,8 +120,9 @@ def compact() -> Config:
 def tiny() -> Config:
     """Return a network for tests: seconds on one core."""
     return Config(
-        size=32, widths=(8, 12, 16, 16), points=64, augmented=False, batch_size=4, steps=80, lr=8e-3
-    )
+        size=32, widths=(8, 12, 16, 16), points=64, point_weight=1.0, augmented=False,
+        batch_size=4, steps=80, lr=8e-3,
+    )  # fmt: skip
 
 
 PRESETS: Final = {"tiny": tiny, "compact": compact, "paper": paper}
