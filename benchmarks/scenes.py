@@ -42,7 +42,10 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=40, help="scenes per size")
     count = parser.parse_args().count
     cv2.setNumThreads(1)
-    print(f"{platform.machine()}, {os.cpu_count()} cores; Python {platform.python_version()}; {count} scenes per size, warm")
+    print(
+        f"{platform.machine()}, {os.cpu_count()} cores; Python {platform.python_version()}; "
+        f"{count} scenes per size, warm"
+    )
     measure("scenes 256² (target 4)", lambda seed: scene(seed, 256), count)
     measure("scenes 512² (target 1.5)", lambda seed: scene(seed, 512), count)
     frames = 8
