@@ -127,13 +127,17 @@ def people(table: Path) -> dict[str, tuple[str, ...]]:
         return {}
     with table.open(newline="", encoding="utf-8") as file:
         return {
-            row["face_id"]: (age_group(float(row["face_age"])), row["face_gender"], row["face_eth"])
+            row["face_id"]: (age_group(row["face_age"]), row["face_gender"], row["face_eth"])
             for row in csv.DictReader(file)
         }
 
 
-def age_group(age: float) -> str:
-    """Return one of three groups."""
+def age_group(years: str) -> str:
+    """Return one of three groups, or that nothing is known."""
+    try:
+        age = float(years)
+    except ValueError:
+        return "age unknown"
     return "18 to 25" if age <= 25 else "26 to 40" if age <= 40 else "over 40"
 
 
