@@ -52,7 +52,8 @@ def faces(tmp_path_factory: pytest.TempPathFactory) -> Path:
         truths = json.dumps({"landmarks": {"68": marks}})
         (folder / "truths" / f"{person}.json").write_text(truths)
         uv = cv2.resize(random.random((4, 4, 2)), (SIDE, SIDE)).astype(np.float16)
-        np.savez(folder / "maps" / f"{person}.npz", uv=uv, covered=labels > 0)
+        depth = np.where(labels > 0, 10.0 + coarse[:1, :1, 0], np.inf).astype(np.float32)
+        np.savez(folder / "maps" / f"{person}.npz", uv=uv, covered=labels > 0, depth=depth)
     objects = [[8 + 4 * person % 24, 12, 24, 20 + person] for person in range(24)]
     table = {
         "images": [{"id": person, "file_name": f"{person}.png"} for person in range(24)],

@@ -78,7 +78,10 @@ def read_pth(path: Path, wrappers: Sequence[str] = ("state_dict",)) -> State:
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises many kinds for damaged files
-        raise CheckpointError(f"{path}: cannot be read as plain tensors ({error})") from error
+        raise CheckpointError(
+            f"{path}: cannot be read as plain tensors ({type(error).__name__}); it is damaged, no "
+            "checkpoint, or holds code, which is never run"
+        ) from error
     if isinstance(content, dict):
         content = next((content[key] for key in wrappers if key in content), content)
     if not isinstance(content, dict) or not all(isinstance(v, Tensor) for v in content.values()):
