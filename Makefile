@@ -60,8 +60,8 @@ docs: setup chromium ## write the command reference, take the studio's screensho
 	$(BIN)/python docs/cli.py
 	$(BIN)/python docs/studio.py
 
-bench: setup ## speed figures, several minutes
-	for b in benchmarks/*.py; do $(BIN)/python $$b || exit 1; done
+bench: setup chromium ## the speed figures of docs/benchmarks.md, several minutes
+	for b in edit see networks world scenes studio; do $(BIN)/python benchmarks/$$b.py || exit 1; done
 
 weights: ## the recipes behind the bundled weights, with their cost
 	@sed -nE 's/^ABOUT.*= "(.*)"/  \1/p' recipes/*.py

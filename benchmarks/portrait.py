@@ -12,9 +12,14 @@ painters of the product (`generator`, `baseline`, `paste`):
   classes and over the edited ones. Both masks come from one parser: it agrees with itself
   perfectly where nothing changed, so the edited classes are the figure to look at;
 - looks: distance of the region's colours (mean and spread, CIELAB) from the picture the look was
-  taken from and from the picture that was edited; the first should be the smaller.
+  taken from and from the picture that was edited; the first should be the smaller. After a swap the
+  same of its texture: logarithms of the energies of lightness in three bands of an octave, and
+  how much its structure tensor prefers one direction;
+- people: the IoU of the edited classes by what the London set says of its people.
 """
 
+import csv
+import itertools
 import json
 import time
 from collections.abc import Callable, Mapping
@@ -45,6 +50,7 @@ from pentimento.world.portraits import portrait
 
 PAINTERS: Final[tuple[PainterName, ...]] = get_args(PainterName)
 _UNSEEN: Final = 3_000_000  # first seed of the rendered portraits
+_SCALES: Final = (0.7, 1.4, 2.8, 5.6)  # px of an aligned face of 256, borders of the bands
 _PHOTO_SIDE: Final = 512  # px: larger photos are reduced, the measures live at the model's size
 
 
@@ -78,10 +84,17 @@ LOOKS: Final = (
 
 @dataclass(frozen=True)
 class Sitter:
-    """A picture with a face in it, by its name among the editor's assets."""
+    """A picture with a face in it, by its name among the editor's assets.
+
+    Attributes:
+        name: of the picture.
+        where: its face.
+        groups: what is known of the person, such as `female` or `18 to 25`.
+    """
 
     name: str
     where: Where
+    groups: tuple[str, ...] = ()
 
 
 def rendered(editor: Editor, count: int, size: int) -> list[Sitter]:
@@ -95,7 +108,7 @@ def rendered(editor: Editor, count: int, size: int) -> list[Sitter]:
 
 def photographed(editor: Editor, folder: Path, limit: int) -> list[Sitter]:
     """Return the photos of a folder whose people are kept from every training."""
-    sitters = []
+    sitters, known = [], people(folder.parent / "london_info.csv")
     for path in sorted(folder.rglob("*.jpg")):
         if split_of(f"{folder.name}-{path.stem.split('_')[0]}") == "train":
             continue
@@ -103,8 +116,29 @@ def photographed(editor: Editor, folder: Path, limit: int) -> list[Sitter]:
         factor = min(1.0, _PHOTO_SIDE / max(rgb.shape[:2]))
         small = cv2.resize(rgb, None, fx=factor, fy=factor, interpolation=cv2.INTER_AREA)
         picture = Picture(np.asarray(small, np.uint8), name=path.name)
-        sitters.append(Sitter(editor.assets.keep(picture), Where()))
+        groups = known.get(path.stem.split("_")[0], ())
+        sitters.append(Sitter(editor.assets.keep(picture), Where(), groups))
     return sitters[:limit]
+
+
+def people(table: Path) -> dict[str, tuple[str, ...]]:
+    """Return what the London set says of its people: age, sex, ethnicity; nothing without it."""
+    if not table.is_file():
+        return {}
+    with table.open(newline="", encoding="utf-8") as file:
+        return {
+            row["face_id"]: (age_group(row["face_age"]), row["face_gender"], row["face_eth"])
+            for row in csv.DictReader(file)
+        }
+
+
+def age_group(years: str) -> str:
+    """Return one of three groups, or that nothing is known."""
+    try:
+        age = float(years)
+    except ValueError:
+        return "age unknown"
+    return "18 to 25" if age <= 25 else "26 to 40" if age <= 40 else "over 40"
 
 
 def reconstruction(editor: Editor, sitters: list[Sitter]) -> dict[str, float]:
@@ -126,6 +160,7 @@ def obedience(editor: Editor, sitters: list[Sitter], painter: PainterName) -> di
     pooled = Confusion(CELEBAMASK19)
     found: dict[str, Any] = {}
     edited_all: list[float] = []
+    by_person: dict[str, list[float]] = {}
     for edit in (*EDITS, HAIR):
         confusion = Confusion(CELEBAMASK19)
         region = "hair" if edit == HAIR else EDITS[edit][0]
@@ -137,6 +172,10 @@ def obedience(editor: Editor, sitters: list[Sitter], painter: PainterName) -> di
             asked, seen = _frame(result.mask, view), _parse(editor, result, view)
             confusion.add(asked, seen)
             pooled.add(asked, seen)
+            alone = Confusion(CELEBAMASK19)
+            alone.add(asked, seen)
+            own = [v for k, v in alone.iou().items() if k in REGIONS[region]]
+            by_person.setdefault(sitter.name, []).append(float(np.mean(own or [0])))
         iou = confusion.iou()
         edited = [iou[name] for name in REGIONS[region] if name in iou]
         if edited:  # else nobody shows the region
@@ -144,7 +183,20 @@ def obedience(editor: Editor, sitters: list[Sitter], painter: PainterName) -> di
             found[edit] = {"all": confusion.mean_iou(), "edited": edited_all[-1]}
     return {
         **found,
+        "groups": _by_group(sitters, {k: float(np.mean(v)) for k, v in by_person.items()}),
         "mean": {"all": pooled.mean_iou(), "edited": float(np.mean(edited_all or [0]))},
+    }
+
+
+def _by_group(sitters: list[Sitter], scores: Mapping[str, float]) -> dict[str, Any]:
+    """Return group → number of its people and their mean score."""
+    groups: dict[str, list[float]] = {}
+    for sitter in sitters:
+        for group in sitter.groups if sitter.name in scores else ():
+            groups.setdefault(group, []).append(scores[sitter.name])
+    return {
+        group: {"people": len(values), "edited": float(np.mean(values))}
+        for group, values in sorted(groups.items())
     }
 
 
@@ -168,7 +220,7 @@ def looks(editor: Editor, sitters: list[Sitter], painter: PainterName) -> dict[s
     """Return, per look, distances of the region's colours to where it came from and went to."""
     found: dict[str, Any] = {}
     for verb, region in LOOKS:
-        near: list[tuple[float, float]] = []
+        near: list[tuple[float, ...]] = []
         for number, sitter in enumerate(sitters):
             other = sitters[(number + 1) % len(sitters)]
             if not (_has(editor, sitter, region) and _has(editor, other, region)):
@@ -179,9 +231,15 @@ def looks(editor: Editor, sitters: list[Sitter], painter: PainterName) -> dict[s
             after = _statistics(to_rgb8(result.picture), result.mask.mask(*REGIONS[region]))
             source = _statistics(theirs.rgb, theirs.label_map.mask(*REGIONS[region]))
             target = _statistics(own.rgb, own.label_map.mask(*REGIONS[region]))
-            near.append(
-                (float(np.linalg.norm(after - source)), float(np.linalg.norm(after - target)))
-            )
+            gaps = [float(np.linalg.norm(after - other)) for other in (source, target)]
+            if verb == "swap":
+                made = _texture(
+                    _crop(to_rgb8(result.picture), own), _frame(result.mask, own), region
+                )
+                for view in (theirs, own):
+                    seen = _texture(_crop(view.rgb, view), _frame(view.label_map, view), region)
+                    gaps.append(float(np.linalg.norm(made - seen)))
+            near.append(tuple(gaps))
         if not near:
             continue
         distances = np.array(near)
@@ -191,6 +249,12 @@ def looks(editor: Editor, sitters: list[Sitter], painter: PainterName) -> dict[s
             "nearer_source": float((distances[:, 0] < distances[:, 1]).mean()),
             "pairs": len(near),
         }
+        if verb == "swap":
+            found[f"{verb} {region}"]["texture"] = {
+                "to_source": float(distances[:, 2].mean()),
+                "to_target": float(distances[:, 3].mean()),
+                "nearer_source": float((distances[:, 2] < distances[:, 3]).mean()),
+            }
     return found
 
 
@@ -198,6 +262,27 @@ def _statistics(rgb: NDArray[np.uint8], mask: Mask) -> NDArray[np.float32]:
     """Return mean and spread of L, a, b over a mask."""
     lab = cv2.cvtColor(rgb.astype(np.float32) / 255, cv2.COLOR_RGB2LAB)[mask]
     return np.concatenate([lab.mean(0), lab.std(0)]) if len(lab) else np.zeros(6, np.float32)
+
+
+def _texture(face: NDArray[np.float32], labels: Labels, region: str) -> NDArray[np.float64]:
+    """Return log energies of lightness in octaves, and the coherence of its structure tensor."""
+    inside = np.isin(labels, CELEBAMASK19.values(*REGIONS[region]))
+    size = len(labels)
+    small = np.asarray(cv2.resize(face, (size, size), interpolation=cv2.INTER_AREA), np.float32)
+    light = cv2.cvtColor(small / 255, cv2.COLOR_RGB2LAB)[..., 0]
+    if inside.sum() < 12:
+        return np.zeros(len(_SCALES))
+    soft = [cv2.GaussianBlur(light, (0, 0), s * size / 256) for s in _SCALES]
+    bands = [fine - coarse for fine, coarse in itertools.pairwise(soft)]
+    energies = [np.log(np.square(band[inside]).mean() + 1e-2) for band in bands]
+    gx, gy = cv2.Sobel(soft[0], cv2.CV_32F, 1, 0), cv2.Sobel(soft[0], cv2.CV_32F, 0, 1)
+    xx, yy, xy = (cv2.GaussianBlur(a, (0, 0), 3 * size / 256) for a in (gx * gx, gy * gy, gx * gy))
+    coherence = np.hypot(xx - yy, 2 * xy) / (xx + yy + 1e-3)
+    return np.array([*energies, 2 * coherence[inside].mean()])
+
+
+def _crop(rgb: NDArray[np.uint8], view: View) -> NDArray[np.float32]:
+    return cut(rgb, view.face.matrix(view.aligned_size), view.aligned_size)
 
 
 def _has(editor: Editor, sitter: Sitter, region: str) -> bool:
@@ -240,7 +325,10 @@ def table(scores: Mapping[str, Any]) -> str:
             cells = [found["masks"][p][edit] for p in PAINTERS if edit in found["masks"][p]]
             shown = " | ".join(f"{c['all']:.3f} / {c['edited']:.3f}" for c in cells)
             lines += [f"| {edit} | {shown} |"] * bool(shown)
-        lines += ["", f"| ΔLab to source / to target (nearer to source), {name} | {head} |"]
+        lines += [
+            "",
+            f"| ΔLab, Δtexture to source / to target (nearer to source), {name} | {head} |",
+        ]
         lines.append("|---|" + "---|" * len(PAINTERS))
         for verb, region in LOOKS:
             look = f"{verb} {region}"
@@ -250,6 +338,20 @@ def table(scores: Mapping[str, Any]) -> str:
                 for c in cells
             )
             lines += [f"| {look} | {shown} |"] * bool(shown)
+            textures = [c["texture"] for c in cells if "texture" in c]
+            shown = " | ".join(
+                f"{c['to_source']:.2f} / {c['to_target']:.2f} ({c['nearer_source']:.0%})"
+                for c in textures
+            )
+            lines += [f"| {look}, texture | {shown} |"] * bool(shown)
+        groups = found["masks"][PAINTERS[0]]["groups"]
+        if groups:
+            lines += ["", f"| IoU of edited classes by people, {name} | people | {head} |"]
+            lines.append("|---|---|" + "---|" * len(PAINTERS))
+        for group, own in groups.items():
+            cells = [found["masks"][p]["groups"][group]["edited"] for p in PAINTERS]
+            shown = " | ".join(f"{c:.3f}" for c in cells)
+            lines.append(f"| {group} | {own['people']} | {shown} |")
     return "\n".join(lines)
 
 

@@ -3,7 +3,7 @@
     python benchmarks/scenes.py [--count 40]
 
 Prints the machine and means over processor time; the clock's time stands beside it, because other
-work on the machine stretches only that. The targets are 4 scenes per second at 256² and 1.5 at 512².
+work on the machine stretches only that. The targets are 4 scenes a second at 256² and 1.5 at 512².
 The people who stand in for the small are drawn in a first round that is not measured.
 """
 
@@ -17,7 +17,6 @@ from typing import Any
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import cv2
-from world import machine
 
 from pentimento.world.clips import clip
 from pentimento.world.scenes import scene
@@ -43,11 +42,16 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=40, help="scenes per size")
     count = parser.parse_args().count
     cv2.setNumThreads(1)
-    print(f"{machine()}; Python {platform.python_version()}; {count} scenes per size, warm")
+    print(
+        f"{platform.machine()}, {os.cpu_count()} cores; Python {platform.python_version()}; "
+        f"{count} scenes per size, warm"
+    )
     measure("scenes 256² (target 4)", lambda seed: scene(seed, 256), count)
     measure("scenes 512² (target 1.5)", lambda seed: scene(seed, 512), count)
     frames = 8
-    measure("frames of clips 256²", lambda seed: clip(seed, frames), max(1, count // frames), frames)
+    measure(
+        "frames of clips 256²", lambda seed: clip(seed, frames), max(1, count // frames), frames
+    )
 
 
 if __name__ == "__main__":

@@ -20,6 +20,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -40,6 +41,7 @@ _SIZE: Final = 256
 _PAINTERS: Final = {"pix2pix": ("generator",), "cyclegan": ("a_to_b",)}
 KINDS: Final = ("plain", "ours", "ours bf16")
 MEMORY_KINDS: Final = ("bands", "whole")
+_HELD: Final = ExitStack()  # a context that is forgotten ends, and its precision with it
 
 
 def build(name: str) -> Any:
@@ -117,8 +119,7 @@ def step(system: Any, kind: str, size: int) -> Callable[[], None]:
         return lambda: system.train_step(batch, update)
     settings = Settings(4, size, precision="bf16" if kind == "ours bf16" else "32")
     fabric = launch(settings)
-    context = placed(fabric, system)
-    context.__enter__()
+    _HELD.enter_context(placed(fabric, system))
     optimizers = Optimizers(fabric, system.networks, system.optimizers, settings)
 
     def call() -> None:
@@ -234,4 +235,5 @@ def inside(words: tuple[str, ...]) -> None:
 
 
 if __name__ == "__main__":
-    cli()
+    with _HELD:
+        cli()

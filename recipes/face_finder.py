@@ -233,8 +233,9 @@ def calibrate(finder: RetinaFace, photos: list[Path]) -> float:
     right = [np.mean((np.array(best) >= t) & (np.array(second) < t)) for t in steps]
     level = float(np.mean(steps[np.array(right) == np.max(right)]))
     with torch.no_grad():
-        for head in finder.networks["detector"].get_submodule("heads.scores").children():
-            head.bias[1::2] -= float(np.log(level / (1 - level)))
+        for name, parameter in finder.networks["detector"].named_parameters():
+            if name.startswith("heads.scores.") and name.endswith("bias"):
+                parameter[1::2] -= float(np.log(level / (1 - level)))
     return level
 
 

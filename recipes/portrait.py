@@ -45,7 +45,7 @@ from pentimento.session.models import load_parser
 from pentimento.systems.generate.portrait import Config, Portrait, compact, open_data, tiny
 from pentimento.world.portraits import portrait
 
-ABOUT: Final = "portrait generator, weights/portrait: about an hour on two cores"
+ABOUT: Final = "portrait generator, weights/portrait: about two hours on two cores"
 _BENCHMARK: Final = Path(__file__).resolve().parent.parent / "benchmarks" / "portrait.py"
 _SURE: Final = 0.4  # less certain labels are unknown
 
@@ -87,9 +87,9 @@ def bundled() -> Plan:
         adversarial_from=0.0, lr=1.5e-4, critic_lr=4e-4, constant=0.3,
     )  # fmt: skip
     return Plan(
-        half=replace(full, size=128, batch_size=8, steps=800, lr=6e-4, constant=0.4),
-        full=replace(full, batch_size=4, steps=200, lr=4e-4, constant=0.4),
-        late=replace(late, batch_size=4, steps=180),
+        half=replace(full, size=128, batch_size=8, steps=1800, lr=6e-4, constant=0.4),
+        full=replace(full, batch_size=4, steps=1600, lr=4e-4, constant=0.3),
+        late=replace(late, batch_size=4, steps=600),
         world=3200,
         photos=10_000,
         unseen=16,

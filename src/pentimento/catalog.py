@@ -105,6 +105,11 @@ CATALOG: Final[dict[str, Row]] = {
         "perceive",
         "5, 68 or 98 points of a face, by heatmaps or by coordinates",
     ),
+    "densepose": Row(
+        "perceive.densepose:DensePose",
+        "perceive",
+        "which point of the surface each pixel shows (people: R-CNN; aligned faces: compact)",
+    ),
     "hourglass": Row(
         "perceive.hourglass:StackedHourglasses",
         "perceive",

@@ -38,7 +38,7 @@ SIDE = 64
 def faces(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("faces")
     random = np.random.default_rng(0)
-    for part in ("images", "labels", "truths"):
+    for part in ("images", "labels", "truths", "maps"):
         (folder / part).mkdir()
     for person in range(24):
         coarse = random.random((6, 6, len(CELEBAMASK19)))
@@ -51,6 +51,8 @@ def faces(tmp_path_factory: pytest.TempPathFactory) -> Path:
         marks = [[x, y, True] for x, y in points.tolist()]
         truths = json.dumps({"landmarks": {"68": marks}})
         (folder / "truths" / f"{person}.json").write_text(truths)
+        uv = cv2.resize(random.random((4, 4, 2)), (SIDE, SIDE)).astype(np.float16)
+        np.savez(folder / "maps" / f"{person}.npz", uv=uv, covered=labels > 0)
     objects = [[8 + 4 * person % 24, 12, 24, 20 + person] for person in range(24)]
     table = {
         "images": [{"id": person, "file_name": f"{person}.png"} for person in range(24)],

@@ -1,6 +1,6 @@
 import torch
 
-from pentimento.ops.bend import bend, hide
+from pentimento.ops.bend import bend, forget, hide
 
 
 def test_bend_moves_picture_and_labels_together() -> None:
@@ -29,3 +29,13 @@ def test_hide_hides_something_and_never_everything() -> None:
     shares = hide(64, 32, torch.device("cpu")).float().mean((1, 2))
     assert shares.max() < 0.3
     assert shares.mean() > 0.01
+
+
+def test_forget_hides_whole_groups_face_by_face() -> None:
+    labels = torch.arange(6).view(1, 2, 3).repeat(64, 1, 1)
+    hidden = forget(labels, [(1, 2), (5,)], 0.5, torch.Generator().manual_seed(0))
+    assert not hidden[:, [0, 1, 1], [0, 0, 1]].any()  # classes 0, 3 and 4 belong to no group
+    assert torch.equal(hidden[:, 0, 1], hidden[:, 0, 2])
+    assert 0.2 < hidden[:, 0, 1].float().mean() < 0.8
+    assert not torch.equal(hidden[:, 0, 1], hidden[:, 1, 2])
+    assert not forget(labels, [(1, 2), (5,)], 0.0).any()

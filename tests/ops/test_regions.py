@@ -1,7 +1,16 @@
 import numpy as np
 import pytest
 
-from pentimento.ops.regions import falloff, grow, one_hot, register, signed_distance, upsample
+from pentimento.ops.regions import (
+    falloff,
+    grow,
+    one_hot,
+    radial,
+    register,
+    signed_distance,
+    stacked,
+    upsample,
+)
 from pentimento.ops.warp import flow_warp
 
 
@@ -62,3 +71,40 @@ def test_upsample_gives_smooth_contours():
     shares = one_hot(small.astype(np.uint8), 19, sigma=1.0)
     assert overlap(upsample(shares, 96) == 1, disc(49.5, 49.5, 24)) > 0.91
     assert shares.sum(0) == pytest.approx(1, abs=1e-5)
+
+
+def test_radial_stretches_a_ring_along_its_rays_and_turns_nothing():
+    ring = disc(48, 48, 30) & ~disc(48, 48, 20)
+    grown = disc(48, 48, 40) & ~disc(48, 48, 20)
+    field = radial(ring, grown, (48, 48), 20)
+    moved = flow_warp(ring.astype(np.uint8), field, nearest=True) > 0
+    assert overlap(moved, grown) > 0.9
+    y, x = np.mgrid[:96, :96].astype(float)
+    sideways = ((x - 48) * field[..., 1] - (y - 48) * field[..., 0])[grown]
+    assert np.abs(sideways).max() < 1e-2
+    # A pixel on the new border comes from the old one, the middle of the new from that of the old.
+    assert field[48, 87, 0] == pytest.approx(-10, abs=1.2)
+    assert field[48, 78, 0] == pytest.approx(-5, abs=1.2)
+
+
+def test_radial_moves_nothing_where_a_region_only_shrinks_or_is_not_there():
+    ring = disc(48, 48, 40) & ~disc(48, 48, 20)
+    cut = ring & (np.mgrid[:96, :96][1] > 30)
+    assert np.abs(radial(ring, cut, (48, 48), 20)).max() < 1e-3
+    assert not radial(ring, ring & False, (48, 48), 20).any()
+
+
+def test_stacked_parts_two_bands_and_moves_nothing_sideways():
+    def band(top: int) -> np.ndarray:
+        mask = np.zeros((96, 96), np.bool_)
+        mask[top : top + 8, 30:66] = True
+        return mask
+
+    field = stacked([band(40), band(48)], [band(40), band(60)], 12)
+    assert not field[..., 0].any()
+    assert np.abs(field[40:47, 48, 1]).max() < 0.3  # the upper band rests
+    assert field[60:67, 48, 1] == pytest.approx(-12, abs=0.3)  # the lower one has come down
+    assert np.abs(field[:27, 48, 1]).max() < 1e-6
+    assert np.abs(field[:, 2, 1]).max() < 0.2
+    moved = flow_warp(band(48).astype(np.uint8), field, nearest=True) > 0
+    assert overlap(moved & (np.mgrid[:96, :96][0] >= 60), band(60)) > 0.85

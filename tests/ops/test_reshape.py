@@ -51,6 +51,16 @@ def test_an_opened_mouth_has_a_gap_between_its_lips(face: np.ndarray) -> None:
     assert order == ["u_lip"] * 4 + ["mouth"] * 5 + ["l_lip"] * 4
 
 
+def test_a_mouth_opens_most_in_the_middle_and_not_at_its_corners(face: np.ndarray) -> None:
+    gap = (opened(face) == VALUE["mouth"]).sum(0)
+    assert gap[50] == gap.max()
+    assert gap[38] == gap[61] == 0
+    assert 0 < gap[42] < gap[50]
+    # A mouth that shows its inside already opens by as much again.
+    again = (opened(opened(face)) == VALUE["mouth"]).sum(0)
+    assert again[50] == 2 * gap[50]
+
+
 def test_a_smile_widens_the_mouth_and_raises_its_corners(face: np.ndarray) -> None:
     result = smiling(face)
     lips = np.argwhere(np.isin(result, CELEBAMASK19.values("u_lip", "l_lip")))

@@ -9,6 +9,7 @@ from safetensors.torch import save_file
 from pentimento.compat import (
     centernet,
     cornernet,
+    densepose,
     landmarks,
     retinaface,
     style_transfer,
@@ -29,8 +30,8 @@ def load_official(path: Path, epoch: str = "latest") -> tuple[Any, dict[str, str
 
     Args:
         path: a `.pth` of fast neural style, BasicSR or ESRGAN, RetinaFace, face-HRNet,
-            princeton-vl's hourglass, FAN, CornerNet or either CenterNet; or a file or folder of a
-            translation (`compat/translation.py`).
+            princeton-vl's hourglass, FAN, CornerNet, either CenterNet or DensePose; or a file or
+            folder of a translation (`compat/translation.py`).
         epoch: which files of the folder.
 
     Returns:
@@ -40,12 +41,12 @@ def load_official(path: Path, epoch: str = "latest") -> tuple[Any, dict[str, str
         CheckpointError: it is none of these, or holds more than tensors.
     """
     if path.is_file():
-        state = read_pth(path, (*super_resolution.WRAPPERS, "state_dict"))
+        state = read_pth(path, (*super_resolution.WRAPPERS, "state_dict", "model"))
         if style_transfer.recognises(state):
             return style_transfer.from_official(state)
         if super_resolution.recognises(state):
             return super_resolution.from_official(state)
-        perceivers: tuple[Any, ...] = (landmarks, retinaface, cornernet, centernet)
+        perceivers: tuple[Any, ...] = (landmarks, retinaface, cornernet, centernet, densepose)
         for perceiver in perceivers:
             if perceiver.recognises(state):
                 return perceiver.from_official(state), {}

@@ -15,8 +15,9 @@ A data specification is one or more sources joined by `,`, each with an optional
 | `scenes`, `scenes:count=300` | rendered scenes, drawn on demand and kept in the cache |
 | any source of `data/faces.py` | labelled faces; box and points are taken from the labels |
 
-`truths/NAME.json` holds `box` [left, top, right, bottom], `landmarks` {"5": [[x, y, ...], ...]},
-perhaps `vertices` [[x, y, z], ...] and perhaps `person`.
+`truths/NAME.json` holds `box` [left, top, right, bottom], `landmarks` {"5": [[x, y, ...], ...]} or
+one of the two, perhaps `vertices` [[x, y, z], ...] and perhaps `person`; without box and points the
+picture counts as one without a face.
 
 Alphabet: S side; N faces; V vertices.
 """
@@ -196,13 +197,16 @@ def _truths(folder: Path, split: str, vertices: int) -> list[Read]:
 @lru_cache(maxsize=6000)  # about 1 GB at most; decoding costs as much as composing
 def _read(image: Path, truth: Path, vertices: int) -> Portrait:
     facts = json.loads(truth.read_text())
-    points = np.full((POINTS, 2), np.nan)
+    points, box = np.full((POINTS, 2), np.nan), None
     if "5" in facts.get("landmarks", {}):
         points = np.array(facts["landmarks"]["5"], np.float64)[:, :2]
+        box = face_box(points)
+    if "box" in facts:
+        box = np.array(facts["box"], np.float64)
     surface = np.array(facts.get("vertices", []), np.float64).reshape(-1, 3)
     if len(surface) != vertices:
         surface = np.full((vertices, 3), np.nan)
-    return Portrait(read_rgb(image), np.array(facts["box"], np.float64), points, surface)
+    return Portrait(read_rgb(image), box, points, surface)
 
 
 # Scenes

@@ -545,9 +545,9 @@ class _Canvas:
         alike = np.exp(-0.5 * np.maximum(far - 6, 0) / 4)
         target = self.scene.target
         near = grow(inside, 1.5 * self.unit) & ~np.isin(target, SETTING[:1])
-        reach = near * np.where(np.isin(target, COMPLEXION[5:]), np.float32(_FEATURED), 1)
+        weight = near * np.where(np.isin(target, COMPLEXION[5:]), np.float32(_FEATURED), 1)
         alike = np.where(np.isin(target, COMPLEXION[5:]), 1, alike)
-        reach = cv2.GaussianBlur(reach.astype(np.float32), (0, 0), self.unit)
+        reach = cv2.GaussianBlur(weight.astype(np.float32), (0, 0), self.unit)
         share = style.amount * cv2.GaussianBlur(
             (alike * reach).astype(np.float32), (0, 0), self.unit
         )
@@ -592,7 +592,7 @@ def _relit(light: Float) -> Float:
 def _skin_like(lab: Float) -> Float:
     """Return the pixels (N, 3) of skin without its third that is least coloured: beard, shadow."""
     chroma = np.hypot(lab[:, 1], lab[:, 2])
-    return lab[chroma >= np.quantile(chroma, 0.33)]
+    return np.asarray(lab[chroma >= np.quantile(chroma, 0.33)])
 
 
 def guided(guide: Float, mask: Float, radius: int, eps: float) -> Float:

@@ -332,7 +332,7 @@ class Editor:
                 builder.restyle(command.region, found, command.amount)
             elif isinstance(command, Paint):
                 layer = self.assets.mask(command.layer)
-                builder.reshape(*view.painted(layer, command.layer, side))
+                builder.paint(*view.painted(layer, command.layer, side))
             else:
                 wanted, changed, outside = view.edited(
                     self.assets.mask(command.mask), command.mask, side

@@ -302,6 +302,10 @@ class SceneBuilder:
         donor = Donor(image, labels, "the other side")
         self.swap(region, donor)
 
+    def paint(self, labels: Labels, painted: Mask) -> None:
+        """Set the labels of the painted pixels, exactly as they were painted."""
+        self._draft.target[painted] = labels[painted]
+
     def reshape(self, labels: Labels, changed: Mask) -> None:
         """Set the labels of the changed pixels, their outline as smooth as flesh is."""
         draft = self._draft
@@ -311,8 +315,8 @@ class SceneBuilder:
             rows, columns = (np.flatnonzero(near.any(axis)) for axis in (1, 0))
             box = np.s_[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
             found, shares = np.unique(draft.target[box], return_inverse=True)
-            shares = shares.reshape(draft.target[box].shape).astype(np.uint8)
-            smooth = found[one_hot(shares, len(found), _ROUND * self._unit).argmax(0)]
+            shares8: Labels = shares.reshape(draft.target[box].shape).astype(np.uint8)
+            smooth = found[one_hot(shares8, len(found), _ROUND * self._unit).argmax(0)]
             draft.target[box] = np.where(changed[box], smooth, draft.target[box])
 
     def build(self) -> Scene:

@@ -88,13 +88,8 @@ def shadow_of_hair(image: Float, skin: Mask, removed: Mask, unit: float) -> Mask
     usual = low_pass(light, sure, 14 * unit)
     spread = 1.48 * float(np.median(np.abs(light - usual)[sure])) + 1.0
     dark = near & (light < usual - max(3.2 * spread, 7.0)) & (usual > 1)
-    kept = cv2.morphologyEx(dark.astype(np.uint8), cv2.MORPH_OPEN, np.ones((2, 2), np.uint8))
     # Only what hangs together with the removed hair: brows and shaded temples are skin's own.
-    count, pieces = cv2.connectedComponents(np.asarray(kept | removed, np.uint8), connectivity=8)
-    touching = np.zeros(count, np.bool_)
-    touching[np.unique(pieces[removed])] = True
-    touching[0] = False
-    return np.asarray(grow(touching[pieces] & (kept > 0), 2 * unit) & skin)
+    return np.asarray(grow(_touching(dark, removed, unit), 2 * unit) & skin)
 
 
 def loose_hair(image: Float, setting: Mask, removed: Mask, unit: float) -> Mask:
@@ -119,6 +114,10 @@ def loose_hair(image: Float, setting: Mask, removed: Mask, unit: float) -> Mask:
         away = lab - mean.astype(np.float32)
         gaps.append(np.einsum("ijk,kl,ijl->ij", away, np.linalg.inv(cov), away))
     alike = near & (gaps[0] < 5.0) & (gaps[0] < 0.6 * gaps[1])
-    _, pieces = cv2.connectedComponents(np.asarray(alike | grow(removed, 2 * unit), np.uint8))
-    touching = np.isin(pieces, np.unique(pieces[removed])) & alike
-    return np.asarray(grow(touching, 2 * unit) & setting)
+    return np.asarray(grow(_touching(alike, removed, unit), 2 * unit) & setting)
+
+
+def _touching(mask: Mask, removed: Mask, unit: float) -> Mask:
+    """Return the pieces of a mask that reach to within two units of removed hair."""
+    _, pieces = cv2.connectedComponents(np.asarray(mask | grow(removed, 2 * unit), np.uint8))
+    return np.asarray(np.isin(pieces, np.unique(pieces[removed])) & mask)

@@ -1,0 +1,125 @@
+"""The painter without weights, on faces drawn with their masks."""
+
+import numpy as np
+import pytest
+
+from pentimento.ops.blend import to_lab
+from pentimento.session.baseline import paint
+from pentimento.session.scene import VALUE, Donor, SceneBuilder
+
+SIDE = 192
+
+
+def face(skin: tuple[int, int, int] = (205, 160, 140)) -> tuple[np.ndarray, np.ndarray]:
+    """Return a drawn face (S, S, 3) and its labels; noise stands for its texture."""
+    labels = np.zeros((SIDE, SIDE), np.uint8)
+    colours = {
+        "background": (90, 120, 160), "hair": (45, 35, 30), "skin": skin, "nose": skin,
+        "neck": skin, "l_eye": (235, 235, 235), "r_eye": (235, 235, 235), "l_brow": (50, 40, 35),
+        "r_brow": (50, 40, 35), "u_lip": (170, 70, 80), "l_lip": (180, 80, 90),
+    }  # fmt: skip
+    for name, rows, columns in (
+        ("hair", (20, 110), (40, 152)), ("neck", (150, 192), (75, 117)),
+        ("skin", (45, 160), (55, 137)), ("nose", (85, 115), (88, 104)),
+        ("r_eye", (80, 86), (68, 84)), ("l_eye", (80, 86), (108, 124)),
+        ("r_brow", (66, 70), (66, 86)), ("l_brow", (66, 70), (106, 126)),
+        ("u_lip", (126, 131), (80, 112)), ("l_lip", (131, 137), (80, 112)),
+    ):  # fmt: skip
+        labels[rows[0] : rows[1], columns[0] : columns[1]] = VALUE[name]
+    image = np.array([colours.get(name, (0, 0, 0)) for name in VALUE], np.float32)[labels]
+    noise = np.random.default_rng(0).normal(0, 3, (SIDE, SIDE, 1))
+    return (image + noise).clip(0, 255).astype(np.float32), labels
+
+
+def reshaped(image: np.ndarray, labels: np.ndarray, wanted: np.ndarray) -> np.ndarray:
+    builder = SceneBuilder(image, labels, SIDE / 256)
+    builder.reshape(wanted, wanted != labels)
+    return paint(builder.build()).image
+
+
+def opened_lips(labels: np.ndarray) -> np.ndarray:
+    wanted = labels.copy()
+    wanted[131:143, 82:110] = VALUE["mouth"]
+    wanted[143:149, 80:112] = VALUE["l_lip"]
+    return wanted
+
+
+def test_lips_part_as_wholes_and_the_inside_is_drawn() -> None:
+    image, labels = face()
+    result = reshaped(image, labels, opened_lips(labels))
+    lower = result[144:148, 90:102].reshape(-1, 3).mean(0)
+    assert np.abs(lower - (180, 80, 90)).max() < 25
+    assert result[133:136, 90:102].mean() > result[139:142, 90:102].mean() + 30  # teeth, then dark
+
+
+def test_what_is_drawn_into_a_grey_photo_is_grey() -> None:
+    image, labels = face()
+    grey = np.repeat(image.mean(2, keepdims=True), 3, 2)
+    assert np.ptp(reshaped(grey, labels, opened_lips(labels)), -1).max() < 1
+
+
+def test_a_brow_is_raised_with_the_hairs_its_mask_has_missed() -> None:
+    image, labels = face()
+    image[66:70, 60:66] = (50, 40, 35)  # the brow's end, which is said to be skin
+    wanted = labels.copy()
+    wanted[66:70, 66:86] = VALUE["skin"]
+    wanted[58:62, 66:86] = VALUE["r_brow"]
+    result = reshaped(image, labels, wanted).mean(2)
+    assert result[59:61, 68:84].mean() < 80
+    assert result[59:61, 63:65].mean() < 110
+    assert result[66:70, 63:84].mean() > 140  # nothing is left where it was
+    np.testing.assert_allclose(
+        result[81:85, 70:82], image[81:85, 70:82].mean(2), atol=12
+    )  # the eye
+
+
+def test_grown_hair_keeps_strands_along_their_rays() -> None:
+    image, labels = face()
+    y, x = np.mgrid[:SIDE, :SIDE] - np.array([105.0, 96.0])[:, None, None]
+    strands = (45 + 40 * np.sin(24 * np.arctan2(y, x)))[..., None]  # rays from the face's middle
+    image = np.where((labels == VALUE["hair"])[..., None], strands, image).astype(np.float32)
+    wanted = labels.copy()
+    wanted[8:110, 28:164][labels[8:110, 28:164] == 0] = VALUE["hair"]
+    result = reshaped(image, labels, wanted).mean(2)
+    new = (wanted == VALUE["hair"]) & (labels == 0)
+    new[:14] = new[:, :34] = new[:, 158:] = new[100:] = False
+    assert np.corrcoef(result[new], strands[..., 0][new])[0, 1] > 0.8
+
+
+def donor(skin: tuple[int, int, int]) -> Donor:
+    image, labels = face(skin)
+    return Donor(image, labels, "other")
+
+
+def test_a_complexion_reaches_the_neck_and_leaves_a_grey_beard_grey() -> None:
+    image, labels = face()
+    beard = np.s_[140:156, 70:122]
+    image[beard] = 130 + np.random.default_rng(1).normal(0, 6, (16, 52, 1))
+    builder = SceneBuilder(image, labels, SIDE / 256)
+    builder.restyle("skin", donor((120, 78, 60)), 1.0)
+    result = paint(builder.build()).image
+    assert np.abs(result[50:60, 70:120].reshape(-1, 3).mean(0) - (120, 78, 60)).max() < 12
+    assert np.abs(result[165:172, 85:107].reshape(-1, 3).mean(0) - (120, 78, 60)).max() < 12
+    assert np.ptp(result[145:151, 80:112].reshape(-1, 3).mean(0)) < 14
+
+
+def test_a_complexion_keeps_the_light_that_falls_on_a_face() -> None:
+    image, labels = face()
+    image[45:64, 55:137] *= 0.6  # the shade of a hat
+    builder = SceneBuilder(image, labels, SIDE / 256)
+    builder.restyle("skin", donor((225, 190, 170)), 1.0)
+    light = to_lab(paint(builder.build()).image)[..., 0]
+    assert light[48:60, 60:130].mean() < 0.8 * light[90:120, 60:80].mean()
+
+
+@pytest.mark.parametrize("skin", [(120, 78, 60), (225, 190, 170)])
+def test_another_s_lips_come_without_the_moustache_above_them(skin: tuple[int, int, int]) -> None:
+    image, labels = face()
+    theirs = donor(skin)
+    theirs.image[117:125, 70:122] = 30
+    theirs.image[132:134, 90:102] = 255  # a gloss
+    builder = SceneBuilder(image, labels, SIDE / 256)
+    builder.swap("mouth", theirs)
+    result = paint(builder.build()).image
+    np.testing.assert_allclose(result[117:123, 72:120], image[117:123, 72:120], atol=14)
+    assert result[126:137, 82:110].mean(2).max() < 215  # no brighter than the face's own lights
