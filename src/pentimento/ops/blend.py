@@ -196,3 +196,25 @@ def grain(shape: tuple[int, int], level: float, seed: int) -> Float:
     soft = cv2.GaussianBlur(noise, (0, 0), 0.6)
     measured = float(np.std(soft - cv2.GaussianBlur(soft, (0, 0), 1.0)))
     return np.asarray(soft * (level / max(measured, 1e-6)), np.float32)
+
+
+def guided(guide: Float, mask: Float, radius: int, eps: float) -> Float:
+    """Return the mask with its edges moved onto the guide's (He 2010, grey guide in 0..1)."""
+    box = (2 * radius + 1, 2 * radius + 1)
+
+    def mean(a: Float) -> Float:
+        return np.asarray(cv2.blur(a, box), np.float32)
+
+    m_guide, m_mask = mean(guide), mean(mask)
+    slope = (mean(guide * mask) - m_guide * m_mask) / (mean(guide * guide) - m_guide**2 + eps)
+    offset = m_mask - slope * m_guide
+    return np.asarray(np.clip(mean(slope) * guide + mean(offset), 0, 1), np.float32)
+
+
+def without(labels: NDArray[np.uint8], value: int) -> NDArray[np.uint8]:
+    """Return the labels with one class replaced by the nearest other one."""
+    known = labels != value
+    if not known.any():
+        return labels
+    y, x = nearest(known)
+    return labels[y, x]

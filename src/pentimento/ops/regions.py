@@ -233,3 +233,15 @@ def _along(values: NDArray[np.float64], sigma: float) -> NDArray[np.float64]:
     """Return a row of values smoothed along itself."""
     row = cv2.GaussianBlur(values[None], (0, 0), max(sigma, 0.3), borderType=cv2.BORDER_REPLICATE)
     return np.asarray(row[0])
+
+
+def disc(radius: float) -> Labels:
+    """Return a disc of ones for `cv2.erode` and its kin, at least 3 pixels wide."""
+    size = 2 * max(1, round(radius)) + 1
+    return np.asarray(cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (size, size)), np.uint8)
+
+
+def shrunk(mask: Mask, side: int) -> Mask:
+    """Return a mask at a smaller side: True where half of what is below is."""
+    small = cv2.resize(mask.astype(np.float32), (side, side), interpolation=cv2.INTER_AREA)
+    return np.asarray(small >= 0.5)

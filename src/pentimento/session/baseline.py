@@ -20,18 +20,22 @@ from pentimento.ops.blend import (
     clone,
     colour_transfer,
     extend,
+    guided,
     low_pass,
     nearest,
     push_pull,
     to_lab,
     to_rgb,
+    without,
 )
 from pentimento.ops.regions import (
     Labels,
     Mask,
+    disc,
     grow,
     radial,
     register,
+    shrunk,
     signed_distance,
     stacked,
 )
@@ -163,7 +167,7 @@ class _Canvas:
         self.moved = np.zeros(scene.labels.shape, np.bool_)
         # A hair's edge is matted over what lies beneath, so what lies beneath must be known there.
         self.hair = scene.target == VALUE["hair"]
-        self.beneath = _without(scene.target, VALUE["hair"]) if self.hair.any() else scene.target
+        self.beneath = without(scene.target, VALUE["hair"]) if self.hair.any() else scene.target
 
     def painted(self) -> tuple[Float, Float]:
         """Return the new window (S, S, 3) and how much of it was replaced (S, S)."""
@@ -433,7 +437,7 @@ class _Canvas:
         rim = 2.0 if value in SETTING else 1.0
         if value not in FACE and (scene.halo & (scene.target == value)).any():
             known = known & ~grow(scene.halo, 4 * self.unit)  # loose strands beside removed hair
-        sure = cv2.erode(known.astype(np.uint8), _disc(rim * self.unit), borderValue=1) > 0
+        sure = cv2.erode(known.astype(np.uint8), disc(rim * self.unit), borderValue=1) > 0
         sure = sure if sure.sum() >= 0.2 * known.sum() else known
         new = (scene.target == value) & (scene.weight > 0) & ~known
         if sure.sum() < 12:
@@ -504,9 +508,9 @@ class _Canvas:
             return None
         side = weight.shape[0]
         small = min(side, _FIELD_SIDE)
-        shrunk = [[_shrunk(mask, small) for mask in masks] for masks in zip(*pairs, strict=True)]
+        have, want = ([shrunk(mask, small) for mask in masks] for masks in zip(*pairs, strict=True))
         support = cv2.resize(weight, (small, small), interpolation=cv2.INTER_AREA)
-        return register(shrunk[0], shrunk[1], np.asarray(support), side)
+        return register(have, want, np.asarray(support), side)
 
     def _hair_field(self, have: Mask, want: Mask) -> Float:
         """Return the field that lets hair stand farther from the face, strand by strand."""
@@ -514,7 +518,7 @@ class _Canvas:
         seen = face if face.any() else have
         y, x = np.nonzero(seen)
         most = max(0.0, -float(signed_distance(have)[want].min())) + 4 * self.unit
-        sure = cv2.erode(have.astype(np.uint8), _disc(1.2 * self.unit), borderValue=1) > 0
+        sure = cv2.erode(have.astype(np.uint8), disc(1.2 * self.unit), borderValue=1) > 0
         return radial(sure, want, (float(x.mean()), float(y.mean())), most)
 
     def _shading(self, inside: Mask, tone: Tone) -> Float:
@@ -593,35 +597,3 @@ def _skin_like(lab: Float) -> Float:
     """Return the pixels (N, 3) of skin without its third that is least coloured: beard, shadow."""
     chroma = np.hypot(lab[:, 1], lab[:, 2])
     return np.asarray(lab[chroma >= np.quantile(chroma, 0.33)])
-
-
-def guided(guide: Float, mask: Float, radius: int, eps: float) -> Float:
-    """Return the mask with its edges moved onto the guide's (He 2010, grey guide in 0..1)."""
-    box = (2 * radius + 1, 2 * radius + 1)
-
-    def mean(a: Float) -> Float:
-        return np.asarray(cv2.blur(a, box), np.float32)
-
-    m_guide, m_mask = mean(guide), mean(mask)
-    slope = (mean(guide * mask) - m_guide * m_mask) / (mean(guide * guide) - m_guide**2 + eps)
-    offset = m_mask - slope * m_guide
-    return np.asarray(np.clip(mean(slope) * guide + mean(offset), 0, 1), np.float32)
-
-
-def _without(labels: Labels, value: int) -> Labels:
-    """Return the labels with one class replaced by the nearest other one."""
-    known = labels != value
-    if not known.any():
-        return labels
-    y, x = nearest(known)
-    return labels[y, x]
-
-
-def _shrunk(mask: Mask, side: int) -> Mask:
-    small = cv2.resize(mask.astype(np.float32), (side, side), interpolation=cv2.INTER_AREA)
-    return np.asarray(small >= 0.5)
-
-
-def _disc(radius: float) -> Labels:
-    size = 2 * max(1, round(radius)) + 1
-    return np.asarray(cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (size, size)), np.uint8)

@@ -597,5 +597,4 @@ def _bytes(pictures: Tensor) -> NDArray[np.uint8]:
 
 
 def _values(tensor: Tensor) -> NDArray[np.uint8]:
-    array: NDArray[np.uint8] = tensor.to(torch.uint8).cpu().numpy()
-    return array
+    return np.asarray(tensor.to(torch.uint8).cpu().numpy())
