@@ -87,7 +87,8 @@ def test_unknown_values_are_named(tmp_path):
 def test_jpeg_masks_are_refused_whatever_they_are_called(tmp_path):
     for name in ("a.jpg", "a.png"):
         Image.fromarray(VALUES).save(tmp_path / name, "JPEG")
-        with pytest.raises(MaskError, match="is a JPEG file; a mask must be PNG"):
+        # It is no damaged picture either, which is what a decoder's failure is called.
+        with pytest.raises(MaskError, match=r"^[^ (]+ is a JPEG file; a mask must be PNG"):
             open_mask(tmp_path / name)
 
 

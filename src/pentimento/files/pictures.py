@@ -26,7 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import ExifTags, Image, TiffImagePlugin, UnidentifiedImageError
 
-from pentimento.errors import PictureError
+from pentimento.errors import PentimentoError, PictureError
 from pentimento.files.atomic import write_atomically
 from pentimento.files.metadata import (
     cleaned_exif,
@@ -165,7 +165,7 @@ def explained(name: str, data: bytes) -> Iterator[None]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Pillow warns about oddities; they are decided here
             yield
-    except PictureError:
+    except PentimentoError:  # it says already what is wrong
         raise
     except UnidentifiedImageError as error:
         kind = next((kind for magic, kind in _KINDS if data.startswith(magic)), "no known picture")
