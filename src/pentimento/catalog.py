@@ -108,7 +108,12 @@ CATALOG: Final[dict[str, Row]] = {
     "densepose": Row(
         "perceive.densepose:DensePose",
         "perceive",
-        "which point of the surface each pixel shows (people: R-CNN; aligned faces: compact)",
+        "people in pictures, and which point of the body each pixel shows",
+    ),
+    "face_charts": Row(
+        "perceive.face_charts:FaceCharts",
+        "perceive",
+        "which point of the head each pixel of an aligned face shows",
     ),
     "hourglass": Row(
         "perceive.hourglass:StackedHourglasses",
