@@ -115,6 +115,11 @@ CATALOG: Final[dict[str, Row]] = {
         "perceive",
         "which point of the head each pixel of an aligned face shows",
     ),
+    "position_map": Row(
+        "perceive.position_map:PositionMap",
+        "perceive",
+        "where every point of an aligned face is in space, seen or hidden (PRNet)",
+    ),
     "hourglass": Row(
         "perceive.hourglass:StackedHourglasses",
         "perceive",

@@ -408,17 +408,33 @@ def read_densepose(entry: Mapping[str, Any]) -> Person:
 
 def _decoded(run: Mapping[str, Any]) -> NDArray[np.bool_]:
     """Return a mask (256, 256) of COCO's run lengths, compressed or not."""
-    from pycocotools import mask as coco
-
     size, counts = list(run["size"]), run["counts"]
     if size != [MASK, MASK]:
         raise DataError(f"a mask of dp_masks must be {MASK} x {MASK}, got {size}")
-    if isinstance(counts, list):
-        if sum(counts) != MASK * MASK or min(counts) < 0:
-            raise DataError(f"a mask of dp_masks has runs of {sum(counts)} pixels in all")
-        ends = np.repeat(np.arange(len(counts)) % 2 == 1, counts)
-        return np.asarray(ends.reshape(MASK, MASK).T)
-    try:
-        return np.asarray(coco.decode({"size": size, "counts": counts}), bool)
-    except (ValueError, TypeError, SystemError) as error:
-        raise DataError(f"a mask of dp_masks cannot be read ({error})") from None
+    runs = _unpacked(counts) if isinstance(counts, str) else [int(count) for count in counts]
+    if sum(runs) != MASK * MASK or min(runs) < 0:
+        raise DataError(f"a mask of dp_masks has runs of {sum(runs)} pixels, not {MASK * MASK}")
+    inside = np.repeat(np.arange(len(runs)) % 2 == 1, runs)
+    return np.asarray(inside.reshape(MASK, MASK).T)  # column by column
+
+
+def _unpacked(text: str) -> list[int]:
+    """Return the runs of COCO's compressed text.
+
+    Every number is written in groups of five bits, the lowest first, as characters from `0` on; a
+    sixth bit says that more follow. From the fourth run on it is the difference to the last but one.
+    """
+    runs: list[int] = []
+    value = shift = 0
+    for letter in text:
+        group = ord(letter) - 48
+        if not 0 <= group < 64:
+            raise DataError(f"a mask of dp_masks has {letter!r} among its run lengths")
+        value |= (group & 31) << shift
+        shift += 5
+        if not group & 32:
+            if group & 16:
+                value -= 1 << shift
+            runs.append(value + (runs[-2] if len(runs) > 2 else 0))
+            value = shift = 0
+    return runs

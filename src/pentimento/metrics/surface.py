@@ -52,36 +52,35 @@ class Surface:
     kappas: NDArray[np.float64]
 
 
-_HEAD, _TORSO, _HAND, _FOOT = 0.150, 0.351, 0.107, 0.126
-_UPPER_LEG, _LOWER_LEG, _UPPER_ARM, _LOWER_ARM = 0.237, 0.173, 0.142, 0.128
-
-# Metres that a texture's width and height span, weighed by area, on 29 people of rendered scenes.
-_RENDERED: Final = (
-    ((1.19, 1.11), _HEAD), ((1.97, 1.87), _HEAD), ((0.89, 0.89), _TORSO),
-    *[((0.26, 0.45), _UPPER_ARM)] * 2, *[((0.20, 0.35), _LOWER_ARM)] * 2,
-    *[((0.14, 0.20), _HAND)] * 2, *[((0.44, 0.57), _UPPER_LEG)] * 2,
-    *[((0.29, 0.66), _LOWER_LEG)] * 2, *[((0.24, 0.24), _FOOT)] * 2,
+_HAND, _FOOT, _HEAD = (0.14, 0.20), (0.24, 0.24), (1.19, 1.11)
+_ARMS: Final = ((0.26, 0.45), (0.20, 0.35))
+_LEGS: Final = ((0.44, 0.57), (0.29, 0.66))
+# Metres along u and v, weighed by area, of 29 people of rendered scenes.
+_RENDERED: Final = np.array(
+    [_HEAD, (1.97, 1.87), (0.89, 0.89), *[_ARMS[0]] * 2, *[_ARMS[1]] * 2, *[_HAND] * 2,
+     *[_LEGS[0]] * 2, *[_LEGS[1]] * 2, *[_FOOT] * 2]
 )  # fmt: skip
 # The authors measure along the mesh of a body that is not free. Their charts are taken to be as
-# large as the same parts of rendered people: limbs are cut lengthwise into two charts.
-_COCO: Final = (
-    *[((0.44, 0.60), _TORSO)] * 2, *[((0.14, 0.20), _HAND)] * 2, *[((0.24, 0.24), _FOOT)] * 2,
-    *[((0.22, 0.57), _UPPER_LEG)] * 4, *[((0.15, 0.66), _LOWER_LEG)] * 4,
-    *[((0.13, 0.45), _UPPER_ARM)] * 4, *[((0.10, 0.35), _LOWER_ARM)] * 4,
-    *[((0.30, 0.30), _HEAD)] * 2,
+# large as the same parts of rendered people, whose limbs they cut lengthwise into two charts.
+_COCO: Final = np.array(
+    [*[(0.44, 0.60)] * 2, *[_HAND] * 2, *[_FOOT] * 2]
+    + [(u / 2, v) for u, v in (*_LEGS, *_ARMS) for _ in range(4)]
+    + [(0.30, 0.30)] * 2
 )  # fmt: skip
 
 SURFACES: Final[Mapping[int, Surface]] = {
-    len(table): Surface(
-        np.array([spans for spans, _ in table]), np.arange(len(table)) >= first_round,
-        np.array([kappa for _, kappa in table]),
-    )
-    for table, first_round in ((_RENDERED, 2), (_COCO, len(_COCO)))
+    15: Surface(
+        _RENDERED, np.arange(15) >= 2,
+        KAPPAS[np.array([23, 23, 1, 15, 15, 19, 19, 3, 3, 7, 7, 11, 11, 5, 5]) - 1],
+    ),
+    24: Surface(_COCO, np.zeros(24, bool), KAPPAS),
 }  # fmt: skip
-"""By number of parts: 15 of rendered people, 24 of COCO DensePose."""
+"""By number of parts: 15 of rendered people (`data/people.py`), 24 of COCO DensePose."""
 
 
-def point_similarities(people: Sequence[NDArray[Any]], surface: Surface) -> NDArray[np.float64]:
+def point_similarities(
+    people: Sequence[NDArray[Any]], surface: Surface, found: int
+) -> NDArray[np.float64]:
     """Return the GPS (D, G) of every found person with every annotated one.
 
     Distances are straight lines on a part's chart, in metres; a point that is taken for another
@@ -91,6 +90,7 @@ def point_similarities(people: Sequence[NDArray[Any]], surface: Surface) -> NDAr
         people: of each annotated person (D, K, 4): true part, found part (both from 1; 0 for none)
             and the differences of u and v.
         surface: what the charts measure.
+        found: D.
     """
     columns = []
     for table in people:
@@ -103,7 +103,7 @@ def point_similarities(people: Sequence[NDArray[Any]], surface: Surface) -> NDAr
         distance[table[..., 0] != table[..., 1]] = np.inf
         kappa = surface.kappas[part]
         columns.append([point_similarity(d, k) for d, k in zip(distance, kappa, strict=True)])
-    return np.array(columns, np.float64).reshape(len(people), -1).T
+    return np.array(columns, np.float64).reshape(len(people), found).T
 
 
 def surface_precision(

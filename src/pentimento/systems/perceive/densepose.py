@@ -477,7 +477,7 @@ class DensePose:
                 for n, image in enumerate(_bgr(batch.image)):
                     found = network.find(image)
                     near = self._distances(found, batch, n)
-                    similarities.append(point_similarities(near, surface))
+                    similarities.append(point_similarities(near, surface, len(found.boxes)))
                     scores.append(found.scores.cpu().numpy())
         return surface_precision(similarities, scores)
 
