@@ -4,7 +4,8 @@
     python benchmarks/translation.py memory [--megapixels 24]
 
 `speed` compares, at 256², *plain* (the same weights in a network with `nn.InstanceNorm2d` or
-`nn.BatchNorm2d`, fp32, Adam as PyTorch builds it) with *ours*, fp32 and bf16. Rounds are
+`nn.BatchNorm2d`, fp32, Adam as PyTorch builds it) with *ours*, fp32 and bf16: forward passes as
+`pentimento translate` does them (`runtime.reduced`), steps as `pentimento train` does. Rounds are
 interleaved in one process on one thread; times are seconds of processor time, the fastest of the
 rounds, so that other programs on the machine count little. The difference is that of the pictures,
 in grey levels of 255; peak memory that of a process of its own which does the same twice.
@@ -36,6 +37,7 @@ from pentimento.engine.processes import launch, placed
 from pentimento.engine.settings import Settings
 from pentimento.engine.update import Optimizers
 from pentimento.nn.norm import BatchNorm
+from pentimento.runtime.reduced import reduced
 
 _SIZE: Final = 256
 _PAINTERS: Final = {"pix2pix": ("generator",), "cyclegan": ("a_to_b",)}
@@ -77,19 +79,13 @@ def batch_of(system: Any, size: int) -> Any:
 def forward(system: Any, kind: str, size: int) -> Callable[[], Tensor]:
     """Return the call that paints."""
     (name,) = _PAINTERS[catalog.name_of(type(system))]
-    network, seen = system.networks[name], next(iter(vars(batch_of(system, size)).values()))
+    used = reduced(system) if kind == "ours bf16" else system
+    network, seen = used.networks[name], next(iter(vars(batch_of(system, size)).values()))
     if kind == "plain":  # batch statistics, as pix2pix is used: in training mode, one by one
         common = plain(network).train()
         return torch.no_grad()(lambda: torch.cat([common(one[None]) for one in seen]))
     network.eval()
-
-    @torch.no_grad()
-    def call() -> Tensor:
-        with torch.autocast("cpu", torch.bfloat16, enabled=kind == "ours bf16"):
-            painted: Tensor = network(seen)
-        return painted.float()
-
-    return call
+    return torch.no_grad()(lambda: network(seen))
 
 
 def step(system: Any, kind: str, size: int) -> Callable[[], None]:

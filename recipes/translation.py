@@ -225,7 +225,7 @@ TASKS: Final = {
         "pix2pix",
         "portraits:labels2portrait",
         ("in_channels=19", *_SURE),
-        1800,
+        1200,
         seen_by_the_parser,
     ),
     "edges2portrait": Task(
@@ -239,10 +239,10 @@ TASKS: Final = {
         1500,
         agreement,
     ),
-    "neutral2smiling": Task("pix2pix", "smiles", _SURE, 800, likeness, shown=False),
-    "world2photo": Task("cyclegan", "portraits/images,faker", _CYCLE, 1500, distance),
+    "neutral2smiling": Task("pix2pix", "smiles", _SURE, 500, likeness, shown=False),
+    "world2photo": Task("cyclegan", "portraits/images,faker", _CYCLE, 1000, distance),
     # Greys are repeated into three planes: the identity loss then teaches to keep what is there.
-    "grey2colour": Task("cyclegan", "congress,faker", _CYCLE, 1200, colours),
+    "grey2colour": Task("cyclegan", "congress,faker", _CYCLE, 1000, colours),
 }
 
 
