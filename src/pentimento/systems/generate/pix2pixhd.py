@@ -10,7 +10,6 @@ Differs:
 - The learning rate falls with every step of a stage's second half, not with every epoch.
 - In stage two the encoder goes on learning with the enhancer; officially its features are fixed.
 - Where there is no file of VGG-19, the bundled feature network may judge; `perceptual` says which.
-  VGG sees colours normalised as it learnt them; officially it sees [-1, 1].
 - Pictures are squeezed to `size`, not scaled by width.
 - Classes whose instances are all small have styles, too.
 
@@ -328,7 +327,7 @@ class Pix2PixHD:
         self.averaged: tuple[str, ...] = ()
         self.batch_size, self.steps = c.batch_size, c.steps
         self._step = 0
-        self._judge = None if c.perceptual == "none" else Judge(c.perceptual)
+        self._judge = None if c.perceptual == "none" else Judge(c.perceptual, imagenet=False)
 
     def collate(self, samples: Sequence[LabelledSample]) -> Batch:
         """Stack pictures, classes and instances."""

@@ -357,7 +357,7 @@ class SPADE:
         }
         self.averaged: tuple[str, ...] = ()
         self.batch_size, self.steps = c.batch_size, c.steps
-        self._judge = None if c.judge == "none" else Judge(c.judge)
+        self._judge = None if c.judge == "none" else Judge(c.judge, imagenet=False)
 
     def collate(self, samples: Sequence[LabelledSample]) -> Batch:
         """Stack pictures, classes and instances."""
