@@ -146,10 +146,12 @@ def cli() -> None:
 @click.option("--systems", default="pix2pix,cyclegan", show_default=True)
 @click.option("--batches", default="1,4", show_default=True)
 @click.option("--jobs", default="forward,step", show_default=True)
+@click.option("--kinds", default=",".join(KINDS), show_default=True)
 @click.option("--rounds", default=5, show_default=True)
 @click.option("--peaks/--no-peaks", default=True, help="Measure memory, too.")
-def speed(systems: str, batches: str, jobs: str, rounds: int, peaks: bool) -> None:
-    """Print one row per system, batch, job and kind."""
+def speed(systems: str, batches: str, jobs: str, kinds: str, rounds: int, peaks: bool) -> None:
+    """Print one row per system, batch, job and kind; `plain` must be among the kinds."""
+    compared = kinds.split(",")
     click.echo("| | batch | job | s | ratio | grey levels, max / mean | GiB |")
     click.echo("|---|---|---|---|---|---|---|")
     for name in systems.split(","):
@@ -157,8 +159,8 @@ def speed(systems: str, batches: str, jobs: str, rounds: int, peaks: bool) -> No
         for size in map(int, batches.split(",")):
             for job in jobs.split(","):
                 make: Any = forward if job == "forward" else step
-                calls = {kind: make(system, kind, size) for kind in KINDS}
-                taken: dict[str, list[float]] = {kind: [] for kind in KINDS}
+                calls = {kind: make(system, kind, size) for kind in compared}
+                taken: dict[str, list[float]] = {kind: [] for kind in compared}
                 made: dict[str, Tensor] = {}
                 for _ in range(rounds + 1):  # the first one warms up
                     for kind, call in calls.items():
@@ -166,7 +168,7 @@ def speed(systems: str, batches: str, jobs: str, rounds: int, peaks: bool) -> No
                         made[kind] = call()
                         taken[kind].append(time.process_time() - start)
                 best = {kind: min(times[1:]) for kind, times in taken.items()}
-                for kind in KINDS:
+                for kind in compared:
                     away = ""
                     if job == "forward":
                         gap = (made[kind] - made["plain"]).abs() * 127.5
