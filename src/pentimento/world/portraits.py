@@ -7,6 +7,7 @@ is exact. Each part of the draw has its own stream of chance: changing one leave
 Alphabet: S side of the picture; samples are a 2S x 2S grid, four to a pixel.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from typing import Any, Final
@@ -79,8 +80,7 @@ def portrait(seed: int, size: int = 256, heads: Heads | None = None) -> WorldPor
     if seed < 0 or size < 16:
         raise ValueError(f"expected seed >= 0 and size >= 16, got seed {seed} and size {size}")
     streams = [np.random.Generator(np.random.PCG64([seed, part])) for part in range(4)]
-    figure = draw_figure(streams[0], heads or _builtin_heads())
-    camera = _frame(figure, streams[1])
+    figure, camera = before_camera(streams, heads)
     layer, truth = _draw_figure(camera, figure, size)
     lens = _draw(camera, figure.lens.vertices, figure.lens.triangles, size)
 
@@ -126,8 +126,15 @@ def portrait(seed: int, size: int = 256, heads: Heads | None = None) -> WorldPor
     )
 
 
+def before_camera(streams: Sequence[Rng], heads: Heads | None = None) -> tuple[Figure, Camera]:
+    """Return the person whom the first two streams of a seed draw, and the camera before them."""
+    figure = draw_figure(streams[0], heads or builtin_heads())
+    return figure, _frame(figure, streams[1])
+
+
 @cache
-def _builtin_heads() -> Heads:
+def builtin_heads() -> Heads:
+    """Return the head model of the package, loaded once."""
     return load_heads()
 
 
