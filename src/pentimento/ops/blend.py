@@ -117,16 +117,6 @@ def extend(image: Float, known: Mask, sigma: float) -> Float:
     return np.where(known[..., None], image, tone + mirrored).astype(np.float32)
 
 
-def box_around(mask: Mask, margin: int) -> tuple[slice, slice]:
-    """Return rows and columns of the smallest box around the mask, widened by `margin` pixels."""
-    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
-    height, width = mask.shape
-    return (
-        slice(max(0, int(rows[0]) - margin), min(height, int(rows[-1]) + 1 + margin)),
-        slice(max(0, int(columns[0]) - margin), min(width, int(columns[-1]) + 1 + margin)),
-    )
-
-
 def to_lab(rgb: Float) -> Float:
     """Return CIE Lab (L 0..100) of sRGB pixels in 0..255."""
     clipped = np.clip(rgb, 0, 255).astype(np.float32) / np.float32(255)

@@ -16,7 +16,6 @@ import cv2
 import numpy as np
 
 from pentimento.ops.blend import (
-    box_around,
     clone,
     colour_transfer,
     extend,
@@ -31,6 +30,7 @@ from pentimento.ops.blend import (
 from pentimento.ops.regions import (
     Labels,
     Mask,
+    box_around,
     disc,
     grow,
     radial,

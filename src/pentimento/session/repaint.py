@@ -13,8 +13,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from pentimento.labels import CELEBAMASK19
-from pentimento.ops.regions import Labels, one_hot
+from pentimento.ops.regions import grow, resized, shrunk
 from pentimento.session.baseline import Painted, Tone, paint
 from pentimento.session.document import Document, Restyle, Swap
 from pentimento.session.faces import Where
@@ -96,12 +95,14 @@ class Repainter:
         inner = round(scene.side / view.zoom)
         start = (scene.side - inner) // 2
         window = slice(start, start + inner)
-        changed = scene.target[window, window] != scene.labels[window, window]
+        target = scene.target[window, window]
+        changed = target != scene.labels[window, window]
         if not changed.any() and codes is self.codes(view):
             return self.before(view)
         wanted = view.aligned_labels(self.size).copy()
-        moved = _resized(changed.astype(np.uint8), self.size) > 0
-        wanted[moved] = _resized(scene.target[window, window], self.size)[moved]
+        moved = shrunk(changed, self.size)
+        classes = np.unique(target[grow(changed, 2 * scene.unit)])
+        wanted[moved] = resized(target, self.size, classes)[moved]
         return self.portrait.repaint(codes, LabelMap(wanted), self._crop(view), self._labels(view))
 
     def _crop(self, view: View) -> NDArray[np.uint8]:
@@ -148,12 +149,3 @@ def _in_frame(before: NDArray[np.uint8], after: NDArray[np.uint8], side: int, zo
     edge = start + inner // 64  # the outermost pixels of a generator are its worst
     known[edge : side - edge, edge : side - edge] = True
     return Tone(pictures[0], pictures[1], known)
-
-
-def _resized(labels: Labels, size: int) -> Labels:
-    """Return labels at another size: the class that covers most of each pixel."""
-    if labels.shape[0] == size:
-        return labels
-    planes = one_hot(labels, len(CELEBAMASK19))
-    shares = [cv2.resize(p, (size, size), interpolation=cv2.INTER_AREA) for p in planes]
-    return np.asarray(np.argmax(shares, axis=0), np.uint8)

@@ -103,17 +103,20 @@ def loose_hair(image: Float, setting: Mask, removed: Mask, unit: float) -> Mask:
         removed: where hair was taken away.
         unit: one 256th of the face's square, in pixels.
     """
+    alike = np.zeros(setting.shape, np.bool_)
+    if removed.sum() < 100:
+        return alike
     near = grow(removed, 45 * unit) & setting
     far = setting & ~grow(removed, 12 * unit)
-    if removed.sum() < 100 or not near.any() or far.sum() < 100:
-        return np.zeros(setting.shape, np.bool_)
+    if not near.any() or far.sum() < 100:
+        return alike
     lab = cv2.GaussianBlur(to_lab(image), (0, 0), unit)
     gaps = []
     for known in (removed, far):
         mean, cov = lab[known].mean(0), np.cov(lab[known], rowvar=False) + np.diag([9.0, 4.0, 4.0])
-        away = lab - mean.astype(np.float32)
-        gaps.append(np.einsum("ijk,kl,ijl->ij", away, np.linalg.inv(cov), away))
-    alike = near & (gaps[0] < 5.0) & (gaps[0] < 0.6 * gaps[1])
+        away = lab[near] - mean.astype(np.float32)
+        gaps.append((away @ np.linalg.inv(cov) * away).sum(-1))
+    alike[near] = (gaps[0] < 5.0) & (gaps[0] < 0.6 * gaps[1])
     return np.asarray(grow(_touching(alike, removed, unit), 2 * unit) & setting)
 
 
