@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 Float = NDArray[np.float32]
 Mask = NDArray[np.bool_]
 
+_DARK = 16.0  # of 255, added before logarithms: shadows are not worth much
 _CROSS = np.array([[0, 0.25, 0], [0.25, 0, 0.25], [0, 0.25, 0]], np.float32)
 
 
@@ -126,6 +127,16 @@ def to_lab(rgb: Float) -> Float:
 def to_rgb(lab: Float) -> Float:
     """Return sRGB pixels in 0..255 of CIE Lab ones."""
     return np.asarray(cv2.cvtColor(lab, cv2.COLOR_LAB2RGB) * np.float32(255))
+
+
+def to_light(image: Float) -> Float:
+    """Return a picture whose differences are ratios of light: lips stay redder than any skin."""
+    return np.log(np.maximum(image, 0) + np.float32(_DARK))
+
+
+def from_light(light: Float) -> Float:
+    """Undo `to_light`."""
+    return np.asarray(np.clip(np.exp(light) - _DARK, 0, 255), np.float32)
 
 
 def _moments(lab: Float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

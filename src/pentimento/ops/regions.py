@@ -3,6 +3,7 @@
 Alphabet: S side in pixels, K classes. Label maps are (S, S) uint8.
 """
 
+import math
 from collections.abc import Iterable, Sequence
 from typing import Final
 
@@ -108,8 +109,23 @@ def shrunk(mask: Mask, side: int) -> Mask:
 
 def _share(mask: Mask, side: int) -> Float:
     """Return how much of each pixel of a (side, side) map a mask covers."""
-    plane = mask.astype(np.float32)
-    return np.asarray(cv2.resize(plane, (side, side), interpolation=cv2.INTER_AREA), np.float32)
+    share = np.zeros((side, side), np.float32)
+    # Cells of whole pixels on both sides: those around the mask can be resized alone.
+    cells = math.gcd(len(mask), side) if side < len(mask) else 1
+    have, want = len(mask) // cells, side // cells
+    rows, columns = (range(s.start // have, -(-s.stop // have)) for s in box_around(mask, 0))
+    if rows and columns:
+        part = mask[
+            have * rows.start : have * rows.stop, have * columns.start : have * columns.stop
+        ]
+        share[want * rows.start : want * rows.stop, want * columns.start : want * columns.stop] = (
+            cv2.resize(
+                part.astype(np.float32),
+                (want * len(columns), want * len(rows)),
+                interpolation=cv2.INTER_AREA,
+            )
+        )
+    return share
 
 
 def one_hot(labels: Labels, classes: int, sigma: float = 0.0) -> Float:
@@ -145,7 +161,7 @@ def register(source: Sequence[Mask], target: Sequence[Mask], support: Float, siz
     field = np.zeros((side // 4, side // 4, 2), np.float32)
     for level, rounds in ((side // 4, 50), (side // 2, 40), (side, 15)):
         field = resize_field(field, level)
-        free = np.asarray(cv2.resize(support, (level, level), interpolation=cv2.INTER_AREA))
+        free = cv2.resize(support, (level, level), interpolation=cv2.INTER_AREA)
         reach = 0.12 * level  # pixels of this level at which distances saturate
 
         def at_level(distance: Float, level: int = level, reach: float = reach) -> Float:
@@ -153,7 +169,7 @@ def register(source: Sequence[Mask], target: Sequence[Mask], support: Float, siz
             return np.asarray(np.clip(small * np.float32(level / len(distance) / reach), -1, 1))
 
         shapes = [(at_level(a), at_level(b)) for a, b in distances]
-        _demons(field, shapes, free, rounds, 1e-4 / reach**2)
+        _demons(field, shapes, np.asarray(free, np.float32), rounds, 1e-4 / reach**2)
     return resize_field(field, size)
 
 

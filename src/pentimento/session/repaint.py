@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pentimento.ops.regions import grow, resized, shrunk
-from pentimento.session.baseline import Painted, Tone, paint
+from pentimento.session.baseline import Note, Painted, Tone, paint
 from pentimento.session.document import Document, Restyle, Swap
 from pentimento.session.faces import Where
 from pentimento.session.scene import Scene
@@ -112,7 +112,12 @@ class Repainter:
         return LabelMap(view.aligned_labels(self.size))
 
     def paint(
-        self, scene: Scene, view: View, document: Document, donors: Mapping[tuple[str, Where], View]
+        self,
+        scene: Scene,
+        view: View,
+        document: Document,
+        donors: Mapping[tuple[str, Where], View],
+        note: Note = lambda stage: None,
     ) -> Painted:
         """Paint a scene with the generator's tone.
 
@@ -121,7 +126,19 @@ class Repainter:
             view: the edited face.
             document: the commands that made the scene: they say whose codes are mixed in.
             donors: (name, where) of each command → the face it names.
+            note: called as the work goes on; whatever it raises ends it.
         """
+
+        def tone() -> Tone:
+            after = self.after(view, self._mixed(view, document, donors), scene)
+            return _in_frame(self.before(view), after, scene.side, view.zoom)
+
+        return paint(scene, tone, note)
+
+    def _mixed(
+        self, view: View, document: Document, donors: Mapping[tuple[str, Where], View]
+    ) -> Any:
+        """Return the face's codes with what the commands take from others'."""
         codes = self.codes(view)
         for command in document.commands:
             if not isinstance(command, Swap | Restyle):
@@ -129,8 +146,7 @@ class Repainter:
             name = command.other if isinstance(command, Swap) else command.reference
             for part in _PARTS.get(command.region, ()):
                 codes = codes.mix(part, self.codes(donors[name, command.where]), command.amount)
-        before, after = self.before(view), self.after(view, codes, scene)
-        return paint(scene, _in_frame(before, after, scene.side, view.zoom))
+        return codes
 
 
 def _in_frame(before: NDArray[np.uint8], after: NDArray[np.uint8], side: int, zoom: float) -> Tone:
