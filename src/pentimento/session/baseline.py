@@ -9,27 +9,31 @@ the crudest form, for measurements.
 Alphabet: S side of the scene's window in pixels.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final
+from functools import cached_property
+from typing import Final, TypeAlias
 
 import cv2
 import numpy as np
 
 from pentimento.ops.blend import (
-    box_around,
     clone,
     colour_transfer,
     extend,
+    from_light,
     guided,
     low_pass,
     nearest,
     push_pull,
     to_lab,
+    to_light,
     without,
 )
 from pentimento.ops.regions import (
     Labels,
     Mask,
+    box_around,
     disc,
     grow,
     radial,
@@ -44,9 +48,7 @@ from pentimento.session.complexion import (
     SKIN,
     apart,
     complexion,
-    light,
     lips_laid,
-    relit,
 )
 from pentimento.session.scene import (
     ABOUT,
@@ -59,7 +61,7 @@ from pentimento.session.scene import (
     Donor,
     Scene,
 )
-from pentimento.session.unseen import mouth_inside, white_of
+from pentimento.session.unseen import TYPICAL, mouth_inside, white_of
 
 _FIELD_SIDE: Final = 192  # px: registration works no finer than this
 _BROWS: Final = (VALUE["l_brow"], VALUE["r_brow"])
@@ -72,16 +74,6 @@ _SHUT: Final = 0.08
 """Area of a mouth's inside over its squared width, below which it is a line between lips."""
 _EYES_KEEP: Final = 0.7
 """Share of their own colour that another's eyes keep; the rest follows the skin around them."""
-
-_TYPICAL: Final = {
-    "background": (128, 128, 128), "skin": (200, 150, 130), "nose": (200, 148, 128),
-    "eye_g": (60, 55, 55), "l_eye": (120, 95, 85), "r_eye": (120, 95, 85),
-    "l_brow": (95, 70, 60), "r_brow": (95, 70, 60), "l_ear": (185, 130, 115),
-    "r_ear": (185, 130, 115), "mouth": (95, 40, 40), "u_lip": (165, 90, 90),
-    "l_lip": (185, 105, 105), "hair": (70, 50, 40), "hat": (90, 80, 80), "ear_r": (190, 180, 150),
-    "neck_l": (190, 180, 150), "neck": (185, 135, 118), "cloth": (95, 90, 100),
-}  # fmt: skip
-"""sRGB of a class that neither picture shows; all that a painter without a model can know."""
 
 
 @dataclass(frozen=True)
@@ -111,17 +103,29 @@ class Tone:
     after: Float
     known: Mask
 
+    def within(self, window: tuple[slice, slice]) -> "Tone":
+        """Return the part of it that a window of the frame shows."""
+        return Tone(self.before[window], self.after[window], self.known[window])
 
-def paint(scene: Scene, tone: Tone | None = None) -> Painted:
-    """Paint a scene; with a `tone`, new content takes its low frequencies from the generator."""
+
+Note: TypeAlias = Callable[[str], None]
+Ask: TypeAlias = Callable[[], Tone]
+"""Gives a tone where it is needed: a generator's picture takes time, and not all edits need it."""
+
+
+def paint(scene: Scene, ask: Ask | None = None, note: Note = lambda stage: None) -> Painted:
+    """Paint a scene.
+
+    Args:
+        scene: what is wanted.
+        ask: gives a tone, from which new content takes its low frequencies.
+        note: called before each layer; whatever it raises ends the painting.
+    """
     rows, columns = scene.window()
     if rows.start == rows.stop:
         return Painted(scene.image, np.ones(scene.labels.shape, np.float32))
     part = scene.within((rows, columns))
-    if tone is not None:
-        window = (rows, columns)
-        tone = Tone(tone.before[window], tone.after[window], tone.known[window])
-    new, moved = _Canvas(part, tone).painted()
+    new, moved = _Canvas(part, ask and (lambda: ask().within((rows, columns))), note).painted()
     image = scene.image.copy()
     weight = part.weight[..., None]
     image[rows, columns] = part.image + weight * (new - part.image)
@@ -139,7 +143,7 @@ def paste(scene: Scene) -> Painted:
         have = (donor.labels if donor else scene.labels) == value
         want = scene.core & (scene.target == value)
         if not have.any():
-            image[want] = _TYPICAL[list(VALUE)[int(value)]]
+            image[want] = TYPICAL[list(VALUE)[int(value)]]
             continue
         y, x = nearest(have)
         image[want] = image_from[y[want], x[want]]
@@ -153,14 +157,19 @@ def paste(scene: Scene) -> Painted:
 class _Canvas:
     """The layers of one painting, from back to front."""
 
-    def __init__(self, scene: Scene, tone: Tone | None) -> None:
+    def __init__(self, scene: Scene, ask: Ask | None, note: Note) -> None:
         self.scene = scene
-        self.tone = tone
+        self._ask = ask
+        self._note = note
         self.unit = scene.unit
         self.moved = np.zeros(scene.labels.shape, np.bool_)
         # A hair's edge is matted over what lies beneath, so what lies beneath must be known there.
         self.hair = scene.target == VALUE["hair"]
         self.beneath = without(scene.target, VALUE["hair"]) if self.hair.any() else scene.target
+
+    @cached_property
+    def tone(self) -> Tone | None:
+        return None if self._ask is None else self._ask()
 
     def painted(self) -> tuple[Float, Float]:
         """Return the new window (S, S, 3) and how much of it was replaced (S, S)."""
@@ -200,10 +209,10 @@ class _Canvas:
             domain = grow(own | theirs, 5 * self.unit) & np.isin(scene.labels, FACE)
             others = [v for v in FEATURES if v not in values]
             domain &= ~(np.isin(labels, others) & ~theirs)
-            here, there = light(image), light(donor.image)
+            here, there = to_light(image), to_light(donor.image)
             there = there + apart(scene, donor)
             shift = np.clip(clone(here, there, domain) - there, -MOST_RELIT, MOST_RELIT)
-            image = np.where(domain[..., None], relit(there + shift), image)
+            image = np.where(domain[..., None], from_light(there + shift), image)
             eyes = theirs & np.isin(donor.labels, _EYES)
             share = _EYES_KEEP * cv2.GaussianBlur(eyes.astype(np.float32), (0, 0), self.unit)
             image = image + (share * eyes)[..., None] * (donor.image - image)
@@ -333,11 +342,11 @@ class _Canvas:
         would pile up beside the bridge.
         """
         then, now = np.isin(labels, SKIN), np.isin(here, SKIN)
-        lit = light(moved)
+        lit = to_light(moved)
         sigma = 4 * self.unit
-        change = low_pass(light(still), then, sigma) - low_pass(lit, now, sigma)
+        change = low_pass(to_light(still), then, sigma) - low_pass(lit, now, sigma)
         soft = cv2.GaussianBlur((then & now).astype(np.float32), (0, 0), self.unit) * now
-        return relit(lit + _STILL * soft[..., None] * change)
+        return from_light(lit + _STILL * soft[..., None] * change)
 
     def _object(self, value: int, image: Float, labels: Labels) -> Float:
         """Return the layer of hair, hat, glasses, ears, neck, clothes or background."""
@@ -378,6 +387,7 @@ class _Canvas:
 
     def _extended(self, value: int, image: Float, known: Mask, need: Mask) -> Float:
         """Return the class continued to where it is needed, free of its neighbours' halo."""
+        self._note("paint")
         scene = self.scene
         rim = 2.0 if value in SETTING else 1.0
         if value not in FACE and (scene.halo & (scene.target == value)).any():
@@ -394,9 +404,9 @@ class _Canvas:
                 )
                 drawn = mouth_inside(scene.target == VALUE["mouth"], white, self.unit)
                 return self._as_colourful(drawn)
-            if self.tone is not None and value in PAINTED:
+            if value in PAINTED and self.tone is not None:
                 return push_pull(self._trusted(value, self.tone), self.tone.known)
-            colour = np.array(_TYPICAL[list(VALUE)[value]], np.float32)
+            colour = np.array(TYPICAL[list(VALUE)[value]], np.float32)
             filled = self._as_colourful(np.broadcast_to(colour, image.shape).astype(np.float32))
         elif (need & ~sure).any():
             box = box_around(need, int(24 * self.unit))
@@ -405,7 +415,7 @@ class _Canvas:
             filled[box] = extend(image[box], sure[box], 3 * self.unit)
         else:
             filled = image
-        if self.tone is not None and value in PAINTED and new.any():
+        if value in PAINTED and new.any() and self.tone is not None:
             return self._told(value, filled, new, self.tone)
         return filled
 
@@ -489,7 +499,7 @@ class _Canvas:
                 image = complexion(image, self.scene, inside, style)
                 continue
             change = style.amount * (colour_transfer(image, inside, style.pixels) - image)
-            if self.tone is not None and set(style.classes) & set(PAINTED):
+            if set(style.classes) & set(PAINTED) and self.tone is not None:
                 change = change + self._shading(inside, self.tone)
             image = image + soft * change
         return np.asarray(image, np.float32)

@@ -1,8 +1,7 @@
 """Skin and lips of one face as they look on another: what is light, what is melanin.
 
-Differences of light are ratios, so they are taken between logarithms (`light`). Between two photos
-a part of them is the cameras', the rest the complexions'; skin takes on both, lips hardly the
-second.
+Differences of light are ratios, so they are taken between logarithms. Between two photos a part of
+them is the cameras', the rest the complexions'; skin takes on both, lips hardly the second.
 """
 
 from typing import Final
@@ -10,15 +9,14 @@ from typing import Final
 import cv2
 import numpy as np
 
-from pentimento.ops.blend import box_around, extend, to_lab, to_rgb
-from pentimento.ops.regions import Mask, grow
+from pentimento.ops.blend import extend, from_light, to_lab, to_light, to_rgb
+from pentimento.ops.regions import Mask, box_around, grow
 from pentimento.ops.warp import Float
 from pentimento.session.scene import COMPLEXION, FACE, SETTING, VALUE, Donor, Scene, Style
 
 SKIN: Final = (VALUE["skin"], VALUE["nose"])
 MOST_RELIT: Final = 0.5
 """Largest change of a clone's light, in powers of e: beyond lies an outline that met a beard."""
-_DARK: Final = 16.0  # of 255, added before logarithms: shadows are not worth much
 _LEAST: Final = 50  # pixels of skin that tell its colour
 
 _CAMERA: Final = 0.2
@@ -38,23 +36,13 @@ _FEATURED: Final = 0.6
 """Share of a complexion's change that lips and brows take part in."""
 
 
-def light(image: Float) -> Float:
-    """Return a picture whose differences are ratios of light: lips stay redder than any skin."""
-    return np.log(np.maximum(image, 0) + np.float32(_DARK))
-
-
-def relit(logarithms: Float) -> Float:
-    """Undo `light`."""
-    return np.asarray(np.clip(np.exp(logarithms) - _DARK, 0, 255), np.float32)
-
-
 def apart(scene: Scene, donor: Donor) -> Float:
     """Return how much lighter the scene's skin is than the donor's, (3,) in powers of e."""
     own, theirs = np.isin(scene.labels, SKIN), donor.mask(SKIN)
     if min(own.sum(), theirs.sum()) < _LEAST:
         return np.zeros(3, np.float32)
     medians = [
-        np.median(light(image[mask]), 0)
+        np.median(to_light(image[mask]), 0)
         for image, mask in ((scene.image, own), (donor.image, theirs))
     ]
     return np.asarray(medians[0] - medians[1], np.float32)
@@ -86,7 +74,7 @@ def lips_laid(image: Float, scene: Scene, donor: Donor, values: list[int]) -> Fl
     bare, their_skin = bare & around, donor.mask(SKIN) & around
     if min(int(bare.sum()), int(their_skin.sum())) < _LEAST:
         return image
-    shift = np.median(light(image)[bare], 0) - np.median(light(donor.image)[their_skin], 0)
+    shift = np.median(to_light(image)[bare], 0) - np.median(to_light(donor.image)[their_skin], 0)
     shift = np.clip(shift, -2 * MOST_RELIT, 2 * MOST_RELIT)
     laid = _lips_relit(scene, donor, own, theirs, np.asarray(shift, np.float32))
     # A light mouth on a dark face, or a wet one, must not outshine the face.
@@ -103,21 +91,21 @@ def _lips_relit(scene: Scene, donor: Donor, own: Mask, theirs: Mask, shift: Floa
     overall = float(shift.mean())
     camera = float(np.clip(overall, -_CAMERA, _CAMERA))
     melanin = overall - camera
-    foreign = light(donor.image)
+    foreign = to_light(donor.image)
     laid = foreign + camera + min(0.0, _LIPS_TAN * melanin) + _LIPS_TINT * (shift - overall)
     # The lips of a dark face would come out white in the light of a fair one: there its own lips
     # say how light, how red and how varied lips are. Teeth are the same on everyone.
     inner = theirs & (donor.labels != VALUE["mouth"])
     mine = own & (scene.labels != VALUE["mouth"])
     if melanin > 0 and min(int(mine.sum()), int(inner.sum())) > 20:
-        native = light(scene.image)[mine]
+        native = to_light(scene.image)[mine]
         varied = native.std(0).mean() / max(foreign[inner].std(0).mean(), 1e-3)
         suited = np.median(native, 0) + float(np.clip(varied, 0.4, 1)) * (
             foreign - np.median(foreign[inner], 0)
         )
         soft = cv2.GaussianBlur(inner.astype(np.float32), (0, 0), 0.7 * scene.unit)[..., None]
         laid = laid + min(1.0, melanin / _COMPLEXIONS) * soft * (suited - laid)
-    return relit(np.asarray(laid, np.float32))
+    return from_light(np.asarray(laid, np.float32))
 
 
 def complexion(image: Float, scene: Scene, inside: Mask, style: Style) -> Float:
