@@ -57,7 +57,10 @@ def train(config: Config, spec: str, run: Path, seed: int) -> RetinaFace:
             clip=10.0, average_decay=0.99,
         )  # fmt: skip
         sides = [open_data(spec, side, config) for side in ("train", "val")]
-        fit(system, run, sides[0], sides[1], settings, resume=(run / "checkpoints").exists())
+        resume = (run / "checkpoints").exists()
+        outcome = fit(system, run, sides[0], sides[1], settings, resume=resume)
+        if outcome.signal is not None:
+            raise SystemExit(128 + outcome.signal)
         (run / "done").write_text(json.dumps({"seconds": time.process_time() - began}))
     trained: RetinaFace = models.load(run)
     return trained
