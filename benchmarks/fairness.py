@@ -6,9 +6,9 @@ London, people held out from training: mean IoU of eleven parts and hair against
 the set says about its people. Faker's AI-made portraits have no truth; there the answer for each
 face is compared with the answers for the same face mirrored, turned and enlarged a little, and
 coded as a poor JPEG: a parser that is sure of a face gives the same answer. Sex, age and region are
-those of the portrait's prompt (`data/faker.py`), the tone of skin is measured where the parser sees
-skin: the individual typology angle (Chardon et al. 1991) of its median colour, light above 41°, dark
-below 10°.
+those of the portrait's prompt (`data/faker.py`). The tone of skin is measured where the parser
+sees skin: the individual typology angle (Chardon et al. 1991) of its median colour, light above
+41°, dark below 10°.
 """
 
 import csv
