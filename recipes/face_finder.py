@@ -31,7 +31,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from pentimento import models
-from pentimento.data.crowds import SMALLEST, VAL_SEEDS, read_scene
+from pentimento.data.collage import SMALLEST
+from pentimento.data.crowds import VAL_SEEDS, read_scene
 from pentimento.data.faces import read_rgb, split_of
 from pentimento.engine import storage
 from pentimento.engine.loop import fit

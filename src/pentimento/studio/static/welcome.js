@@ -44,7 +44,7 @@ export class Welcome {
     find("#documents").replaceChildren(
       ...documents.map(({ id, name, edits, minutes }) => {
         const go = element(
-          "button", { type: "button", className: "go-on" },
+          "button", { type: "button", className: "go-on", value: id },
           element("strong", {}, name),
           element("span", {}, `${edits} ${edits === 1 ? "edit" : "edits"}, ${ago(minutes)}`),
         );

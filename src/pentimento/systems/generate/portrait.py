@@ -61,6 +61,7 @@ from pentimento.nn.mgpe import (
     lay_out,
     official_init,
     one_hot,
+    outside,
     part_masks,
     permute,
     roll,
@@ -541,7 +542,7 @@ class Portrait:
         with self._using():
             picture, wanted = self._picture(background), known(self._map(labels))
             own = wanted if background_labels is None else known(self._map(background_labels))
-            usable = lay_out(own, self.names, 1.0).outside
+            usable = outside(own, self.names)
             painted = self.family.paint(self.networks, codes.parts, wanted, picture, usable)
             return _bytes(painted)[0]
 
