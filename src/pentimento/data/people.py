@@ -422,7 +422,7 @@ def _unpacked(text: str) -> list[int]:
     """Return the runs of COCO's compressed text.
 
     Every number is written in groups of five bits, the lowest first, as characters from `0` on; a
-    sixth bit says that more follow. From the fourth run on it is the difference to the last but one.
+    sixth bit says that more follow. From the fourth on it is the difference to the last but one.
     """
     runs: list[int] = []
     value = shift = 0

@@ -191,7 +191,7 @@ def _kept(seed: int, side: int) -> NDArray[np.float32]:
         with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
             np.save(file, positions(seed, side).astype(np.float16))
         Path(file.name).replace(path)  # a reader never sees half a file
-    return np.load(path, allow_pickle=False).astype(np.float32)
+    return np.asarray(np.load(path, allow_pickle=False), np.float32)
 
 
 def _drawn(seed: int, side: int) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
