@@ -23,7 +23,7 @@ export class FaceChooser {
   #ask() {
     const text = this.faces.length
       ? `${this.faces.length} ${this.faces.length > 1 ? "faces" : "face"} in ${this.name}. ` +
-        "Click the one that is meant, or draw a box around another."
+        "Click one, or draw a box around another."
       : `No face was found in ${this.name}. Draw a box around one, from the brows to the chin; ` +
         "with the keyboard, arrow keys move the box, Shift changes its size, Enter takes it.";
     const choices = this.faces.map((_, i) => {
@@ -32,7 +32,7 @@ export class FaceChooser {
       button.onpointerenter = button.onfocus = () => this.#hover(i);
       return button;
     });
-    const whole = element("button", { type: "button", className: "quiet" }, "It is already a face crop");
+    const whole = element("button", { type: "button", className: "quiet" }, "The whole picture is the face");
     whole.onclick = () => this.chosen({ aligned: true });
     this.panel.replaceChildren(
       element("span", {}, text),
@@ -101,7 +101,9 @@ export class FaceChooser {
 
   #draw(context, viewport) {
     this.faces.forEach((quad, i) => {
-      frame(context, quad.map(([x, y]) => viewport.toScreen({ x, y })), i === this.hovered);
+      const corners = quad.map(([x, y]) => viewport.toScreen({ x, y }));
+      frame(context, corners, i === this.hovered);
+      if (this.faces.length > 1) number(context, corners, i + 1, viewport.screen);
     });
     if (this.box) {
       const [left, top, right, bottom] = this.box;
@@ -121,6 +123,22 @@ function frame(context, points, strong) {
   context.lineWidth = strong ? 3 : 1.5;
   context.strokeStyle = "#fff";
   context.stroke();
+}
+
+/** The number of a face, in the middle of its frame's lower edge, within the screen. */
+function number(context, corners, text, { width, height }) {
+  const middle = corners.reduce((sum, { x }) => sum + x / corners.length, 0);
+  const x = Math.min(width - 16, Math.max(16, middle));
+  const y = Math.min(height - 16, Math.max(...corners.map((p) => p.y)) - 18);
+  context.beginPath();
+  context.arc(x, y, 11, 0, 2 * Math.PI);
+  context.fillStyle = "#fff";
+  context.fill();
+  context.fillStyle = "#22242b";
+  context.font = "600 12px system-ui, sans-serif";
+  context.textAlign = "center";
+  context.textBaseline = "middle";
+  context.fillText(text, x, y + 1);
 }
 
 function inside(quad, { x, y }) {

@@ -59,10 +59,11 @@ export function listen(actions) {
     ["Alt", "Brush and eraser trade places"],
   ];
   find("#keys").replaceChildren(
-    ...rows.flatMap(([key, text]) => [
+    ...rows.map(([key, text]) => element(
+      "div", {},
       element("dt", {}, element("kbd", {}, key.length === 1 ? key.toUpperCase() : key)),
       element("dd", {}, text),
-    ]),
+    )),
   );
 }
 

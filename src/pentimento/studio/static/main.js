@@ -18,6 +18,7 @@ import { Viewport } from "./viewport.js";
 import { Welcome } from "./welcome.js";
 
 const canvas = find("#canvas");
+const ROOM = 96; // px around a photo whose face is asked for: the question stands above it
 let samples = [];
 let stage = null;
 let desk = null;
@@ -60,6 +61,7 @@ async function guarded(work) {
 const welcome = new Welcome({ open: openWith, guarded });
 
 function openWith(request) {
+  find("#toast").hidden = true;
   return guarded(async () => show(await request()));
 }
 
@@ -80,7 +82,10 @@ async function show(facts) {
   stage.viewport.fit();
   const said = facts.where.box || facts.where.aligned || facts.steps[0] !== "Open";
   if (facts.faces.length === 1 || said) await begin(facts);
-  else chooser = new FaceChooser(find("#faces"), stage, facts, (face) => choose(facts.id, face));
+  else {
+    stage.viewport.fit(undefined, ROOM);
+    chooser = new FaceChooser(find("#faces"), stage, facts, (face) => choose(facts.id, face));
+  }
 }
 
 function choose(id, face) {
@@ -399,9 +404,15 @@ function showUnder(point) {
 
 // ---- drop, keys, start ----------------------------------------------------------------------
 
-addEventListener("dragover", (event) => event.preventDefault());
+const dropping = (on) => document.body.classList.toggle("dropping", on);
+addEventListener("dragover", (event) => {
+  event.preventDefault();
+  dropping(event.dataTransfer.types.includes("Files"));
+});
+addEventListener("dragleave", ({ relatedTarget }) => relatedTarget ?? dropping(false));
 addEventListener("drop", (event) => {
   event.preventDefault();
+  dropping(false);
   const [file] = event.dataTransfer.files;
   if (!file) return;
   if (desk && event.target.closest("#second")) second.bring(file);

@@ -121,7 +121,7 @@ export class SecondPicture {
         this.faces.set(key, face);
       }),
     );
-    find("#second-other").hidden = true;
+    find("#second").classList.add("asking");
   }
 
   async #see(face) {
@@ -129,7 +129,6 @@ export class SecondPicture {
     this.#answered();
     this.frame = facts;
     this.labels = data.slice(0, facts.side ** 2);
-    find("#second-other").hidden = false;
     this.draw();
   }
 
@@ -137,6 +136,7 @@ export class SecondPicture {
     this.chooser?.close();
     this.chooser?.stage.close();
     this.chooser = null;
+    find("#second").classList.remove("asking");
   }
 
   choose(region) {
