@@ -95,12 +95,11 @@ class LabelMap:
                 f"a label map is a non-empty (H, W) uint8 array, got {self.values.shape} "
                 f"{self.values.dtype}"
             )
-        counts = np.bincount(self.values.ravel(), minlength=256)
-        counts[IGNORE] = 0
-        unknown = np.flatnonzero(counts[len(self.labels) :]) + len(self.labels)
-        if unknown.size:
+        beyond = (self.values >= len(self.labels)) & (self.values != IGNORE)
+        if beyond.any():
+            unknown = np.unique(self.values[beyond]).tolist()
             raise ValueError(
-                f"values {unknown.tolist()} are no classes of {self.labels.name} "
+                f"values {unknown} are no classes of {self.labels.name} "
                 f"(0..{len(self.labels) - 1}, {IGNORE} = unknown)"
             )
 
@@ -110,6 +109,8 @@ class LabelMap:
 
     def remap(self, target: LabelSet) -> "LabelMap":
         """Return the same map in another label set; classes unknown there become `IGNORE`."""
+        if target == self.labels:
+            return self
         return LabelMap(remap_table(self.labels, target)[self.values], target)
 
 

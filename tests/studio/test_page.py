@@ -298,11 +298,11 @@ def test_after_a_crash_of_the_server_the_document_is_offered_again(page: Page, s
     open_sample(page)
     paint(page, (-0.1, -0.3), (0.1, -0.3))
     settled(page, 2)
-    mask = saved(page, "mask")[1]
+    mask, document = saved(page, "mask")[1], identity(page)
     studio.stop(signal.SIGKILL)
     studio.start()
     page.goto(studio.address)
-    page.click("#documents .go-on >> nth=0")
+    page.click(f"#documents .go-on[value='{document}']")
     page.wait_for_selector("body.editing")
     settled(page, 2)
     assert saved(page, "mask")[1] == mask

@@ -76,6 +76,12 @@ class Layout:
         return 1 - torch.stack(list(self.masks.values())).sum(0).clamp(max=1)
 
 
+def outside(labels: Tensor, names: LabelSet) -> Tensor:
+    """Return (B, 1, S, S) float: 1 where label maps (B, S, S) show none of the parts."""
+    values = {value for part in PARTS.values() for value in part.values(names)}
+    return (~mask_of(labels, sorted(values)))[:, None].float()
+
+
 def lay_out(labels: Tensor, names: LabelSet, factor: float) -> Layout:
     """Locate the parts in label maps (B, S, S), enlarge eyes and mouth by `factor`."""
     side = labels.shape[-1]

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 Float = NDArray[np.float32]
 Mask = NDArray[np.bool_]
 
+_DARK = 16.0  # of 255, added before logarithms: shadows are not worth much
 _CROSS = np.array([[0, 0.25, 0], [0.25, 0, 0.25], [0, 0.25, 0]], np.float32)
 
 
@@ -117,16 +118,6 @@ def extend(image: Float, known: Mask, sigma: float) -> Float:
     return np.where(known[..., None], image, tone + mirrored).astype(np.float32)
 
 
-def box_around(mask: Mask, margin: int) -> tuple[slice, slice]:
-    """Return rows and columns of the smallest box around the mask, widened by `margin` pixels."""
-    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
-    height, width = mask.shape
-    return (
-        slice(max(0, int(rows[0]) - margin), min(height, int(rows[-1]) + 1 + margin)),
-        slice(max(0, int(columns[0]) - margin), min(width, int(columns[-1]) + 1 + margin)),
-    )
-
-
 def to_lab(rgb: Float) -> Float:
     """Return CIE Lab (L 0..100) of sRGB pixels in 0..255."""
     clipped = np.clip(rgb, 0, 255).astype(np.float32) / np.float32(255)
@@ -136,6 +127,16 @@ def to_lab(rgb: Float) -> Float:
 def to_rgb(lab: Float) -> Float:
     """Return sRGB pixels in 0..255 of CIE Lab ones."""
     return np.asarray(cv2.cvtColor(lab, cv2.COLOR_LAB2RGB) * np.float32(255))
+
+
+def to_light(image: Float) -> Float:
+    """Return a picture whose differences are ratios of light: lips stay redder than any skin."""
+    return np.log(np.maximum(image, 0) + np.float32(_DARK))
+
+
+def from_light(light: Float) -> Float:
+    """Undo `to_light`."""
+    return np.asarray(np.clip(np.exp(light) - _DARK, 0, 255), np.float32)
 
 
 def _moments(lab: Float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

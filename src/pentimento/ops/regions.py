@@ -3,17 +3,51 @@
 Alphabet: S side in pixels, K classes. Label maps are (S, S) uint8.
 """
 
-from collections.abc import Sequence
+import math
+from collections.abc import Iterable, Sequence
+from typing import Final
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from pentimento.ops.warp import flow_warp, resize_field
+from pentimento.ops.warp import resize_field
 
 Float = NDArray[np.float32]
 Labels = NDArray[np.uint8]
 Mask = NDArray[np.bool_]
+
+_BLURS: Final = 12
+"""Pixels beyond which a step of `register` cannot be felt: its blurs' radii and a gradient's."""
+
+
+def box_around(mask: Mask, margin: int) -> tuple[slice, slice]:
+    """Return rows and columns of the smallest box around the mask, widened by `margin` pixels.
+
+    An empty mask has an empty box.
+    """
+    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
+    if not len(rows):
+        return slice(0, 0), slice(0, 0)
+    height, width = mask.shape
+    return (
+        slice(max(0, int(rows[0]) - margin), min(height, int(rows[-1]) + 1 + margin)),
+        slice(max(0, int(columns[0]) - margin), min(width, int(columns[-1]) + 1 + margin)),
+    )
+
+
+def _away(mask: Mask) -> Float:
+    """Return (S, S) distances to the nearest pixel of a mask, 0 on it."""
+    return np.asarray(cv2.distanceTransform((~mask).view(np.uint8), cv2.DIST_L2, 5), np.float32)
+
+
+def depth(mask: Mask) -> float:
+    """Return how far from its border the innermost pixel of a mask lies, in pixels.
+
+    A mask without a border is as deep as the map is long; an empty one has no depth.
+    """
+    inside = mask[box_around(mask, 1)]
+    return min(float(_away(~inside).max(initial=0)), float(sum(mask.shape))) if inside.size else 0.0
 
 
 def signed_distance(mask: Mask) -> Float:
@@ -22,26 +56,26 @@ def signed_distance(mask: Mask) -> Float:
     A mask without a border is as far from it as the map is long.
     """
     limit = float(sum(mask.shape))
-    inside = cv2.distanceTransform(mask.astype(np.uint8), cv2.DIST_L2, 5)
-    outside = cv2.distanceTransform((~mask).astype(np.uint8), cv2.DIST_L2, 5)
-    return np.asarray(np.minimum(inside, limit) - np.minimum(outside, limit), np.float32)
+    return np.minimum(_away(~mask), limit) - np.minimum(_away(mask), limit)
 
 
 def grow(mask: Mask, radius: float) -> Mask:
     """Return the pixels within `radius` pixels of the mask."""
-    if not mask.any():
-        return mask
-    away = cv2.distanceTransform((~mask).astype(np.uint8), cv2.DIST_L2, 5)
-    return np.asarray(away <= radius)
+    box = box_around(mask, int(radius) + 1)
+    near = np.zeros(mask.shape, np.bool_)
+    if near[box].size:
+        near[box] = _away(mask[box]) <= radius
+    return near
 
 
 def falloff(core: Mask, band: float) -> Float:
     """Return a weight that is 1 on the core and falls smoothly to exactly 0 over `band` pixels."""
-    if not core.any():
-        return np.zeros(core.shape, np.float32)
-    away = cv2.distanceTransform((~core).astype(np.uint8), cv2.DIST_L2, 5)
-    t = np.clip(1 - away / band, 0, 1)
-    return np.asarray(t * t * (3 - 2 * t), np.float32)
+    box = box_around(core, int(band) + 1)
+    weight = np.zeros(core.shape, np.float32)
+    if weight[box].size:
+        t = np.clip(1 - _away(core[box]) / np.float32(band), 0, 1)
+        weight[box] = t * t * (3 - 2 * t)
+    return weight
 
 
 def upsample(probabilities: Float, size: int) -> Labels:
@@ -55,6 +89,43 @@ def upsample(probabilities: Float, size: int) -> Labels:
         wins = large > best
         best[wins], labels[wins] = large[wins], value
     return labels
+
+
+def resized(labels: Labels, size: int, classes: Iterable[int]) -> Labels:
+    """Return labels (size, size): which of the classes covers most of each pixel, 0 where none."""
+    most = np.zeros((size, size), np.float32)
+    covering = np.zeros((size, size), np.uint8)
+    for value in classes:
+        share = _share(labels == value, size)
+        wins = share > most
+        most[wins], covering[wins] = share[wins], value
+    return covering
+
+
+def shrunk(mask: Mask, side: int) -> Mask:
+    """Return a mask at a smaller side: True where half of what is below is."""
+    return _share(mask, side) >= np.float32(0.5)
+
+
+def _share(mask: Mask, side: int) -> Float:
+    """Return how much of each pixel of a (side, side) map a mask covers."""
+    share = np.zeros((side, side), np.float32)
+    # Cells of whole pixels on both sides: those around the mask can be resized alone.
+    cells = math.gcd(len(mask), side) if side < len(mask) else 1
+    have, want = len(mask) // cells, side // cells
+    rows, columns = (range(s.start // have, -(-s.stop // have)) for s in box_around(mask, 0))
+    if rows and columns:
+        part = mask[
+            have * rows.start : have * rows.stop, have * columns.start : have * columns.stop
+        ]
+        share[want * rows.start : want * rows.stop, want * columns.start : want * columns.stop] = (
+            cv2.resize(
+                part.astype(np.float32),
+                (want * len(columns), want * len(rows)),
+                interpolation=cv2.INTER_AREA,
+            )
+        )
+    return share
 
 
 def one_hot(labels: Labels, classes: int, sigma: float = 0.0) -> Float:
@@ -84,43 +155,63 @@ def register(source: Sequence[Mask], target: Sequence[Mask], support: Float, siz
     """
     pairs = [(a, b) for a, b in zip(source, target, strict=True) if a.any() and b.any()]
     side = support.shape[0]
-    if not pairs:
+    if not pairs or not support.any():
         return np.zeros((size, size, 2), np.float32)
-    from_d = [signed_distance(a) for a, _ in pairs]
-    to_d = [signed_distance(b) for _, b in pairs]
-    field = np.zeros((1, 1, 2), np.float32)
+    distances = [(signed_distance(a), signed_distance(b)) for a, b in pairs]
+    field = np.zeros((side // 4, side // 4, 2), np.float32)
     for level, rounds in ((side // 4, 50), (side // 2, 40), (side, 15)):
+        field = resize_field(field, level)
+        free = cv2.resize(support, (level, level), interpolation=cv2.INTER_AREA)
         reach = 0.12 * level  # pixels of this level at which distances saturate
-        scale = level / side / reach
 
-        def shrink(distance: Float, level: int = level, scale: float = scale) -> Float:
+        def at_level(distance: Float, level: int = level, reach: float = reach) -> Float:
             small = cv2.resize(distance, (level, level), interpolation=cv2.INTER_AREA)
-            return np.asarray(np.clip(small * np.float32(scale), -1, 1), np.float32)
+            return np.asarray(np.clip(small * np.float32(level / len(distance) / reach), -1, 1))
 
-        have, want = [shrink(d) for d in from_d], [shrink(d) for d in to_d]
-        free = cv2.resize(support, (level, level), interpolation=cv2.INTER_AREA)[..., None]
-        field = (
-            resize_field(field, level)
-            if field.shape[0] > 1
-            else np.zeros((level, level, 2), np.float32)
-        )
-        for _ in range(rounds):
-            push = np.zeros((level, level, 2), np.float32)
-            steep = np.full((level, level), 1e-4 / reach**2, np.float32)
-            for a, b in zip(have, want, strict=True):
-                moved = flow_warp(a, field)
-                error = b - moved
-                gx = cv2.Sobel(moved, cv2.CV_32F, 1, 0, ksize=3, scale=0.125)
-                gy = cv2.Sobel(moved, cv2.CV_32F, 0, 1, ksize=3, scale=0.125)
-                push[..., 0] += error * gx
-                push[..., 1] += error * gy
-                steep += gx * gx + gy * gy + 0.25 * error * error
-            step = push / steep[..., None]
-            length = np.linalg.norm(step, axis=2, keepdims=True)
-            step *= np.minimum(1.0, 2.0 / np.maximum(length, 1e-6))
-            moved_on = field + cv2.GaussianBlur(step, (0, 0), 1.5)
-            field = np.asarray(cv2.GaussianBlur(moved_on, (0, 0), 0.8) * free, np.float32)
+        shapes = [(at_level(a), at_level(b)) for a, b in distances]
+        _demons(field, shapes, np.asarray(free, np.float32), rounds, 1e-4 / reach**2)
     return resize_field(field, size)
+
+
+def _demons(
+    field: Float, shapes: Sequence[tuple[Float, Float]], free: Float, rounds: int, least: float
+) -> None:
+    """Improve a backward field (S, S, 2) in place, at one resolution.
+
+    Args:
+        field: what is known so far.
+        shapes: distances (S, S) of each shape as it is and as it shall be.
+        free: (S, S) in [0, 1], how freely each place may move.
+        rounds: number of steps.
+        least: added to the steepness, so that flat places stay.
+    """
+    # Nothing moves beyond the support; what happens farther than the blurs reach does not matter.
+    box = box_around(free > 0, _BLURS)
+    x, y = (np.ascontiguousarray(field[box][..., axis]) for axis in (0, 1))
+    free = free[box]
+    place = np.arange(len(field), dtype=np.float32)
+    rows, columns = place[box[0], None], place[box[1]]
+    for _ in range(rounds):
+        from_x, from_y = columns + x, rows + y
+        push_x, push_y = np.zeros_like(x), np.zeros_like(y)
+        steep = np.full(x.shape, least, np.float32)
+        for have, want in shapes:
+            moved = cv2.remap(
+                have, from_x, from_y, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE
+            )
+            error = want[box] - moved
+            gx = cv2.Sobel(moved, cv2.CV_32F, 1, 0, ksize=3, scale=0.125)
+            gy = cv2.Sobel(moved, cv2.CV_32F, 0, 1, ksize=3, scale=0.125)
+            push_x += error * gx
+            push_y += error * gy
+            steep += gx * gx + gy * gy + 0.25 * error * error
+        step_x, step_y = push_x / steep, push_y / steep
+        length = np.sqrt(step_x * step_x + step_y * step_y)
+        within = np.minimum(1.0, 2.0 / np.maximum(length, 1e-6))
+        for way, step in ((x, step_x), (y, step_y)):
+            moved_on = way + cv2.GaussianBlur(step * within, (0, 0), 1.5)
+            way[:] = cv2.GaussianBlur(moved_on, (0, 0), 0.8) * free
+    field[box] = np.stack([x, y], -1)
 
 
 def radial(
@@ -239,9 +330,3 @@ def disc(radius: float) -> Labels:
     """Return a disc of ones for `cv2.erode` and its kin, at least 3 pixels wide."""
     size = 2 * max(1, round(radius)) + 1
     return np.asarray(cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (size, size)), np.uint8)
-
-
-def shrunk(mask: Mask, side: int) -> Mask:
-    """Return a mask at a smaller side: True where half of what is below is."""
-    small = cv2.resize(mask.astype(np.float32), (side, side), interpolation=cv2.INTER_AREA)
-    return np.asarray(small >= 0.5)

@@ -9,28 +9,31 @@ the crudest form, for measurements.
 Alphabet: S side of the scene's window in pixels.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final
+from functools import cached_property
+from typing import Final, TypeAlias
 
 import cv2
 import numpy as np
 
 from pentimento.ops.blend import (
-    box_around,
     clone,
     colour_transfer,
     extend,
+    from_light,
     guided,
     low_pass,
     nearest,
     push_pull,
     to_lab,
-    to_rgb,
+    to_light,
     without,
 )
 from pentimento.ops.regions import (
     Labels,
     Mask,
+    box_around,
     disc,
     grow,
     radial,
@@ -40,9 +43,15 @@ from pentimento.ops.regions import (
     stacked,
 )
 from pentimento.ops.warp import Float, flow_warp
+from pentimento.session.complexion import (
+    MOST_RELIT,
+    SKIN,
+    apart,
+    complexion,
+    lips_laid,
+)
 from pentimento.session.scene import (
     ABOUT,
-    COMPLEXION,
     FACE,
     FEATURES,
     LIPS,
@@ -51,44 +60,20 @@ from pentimento.session.scene import (
     VALUE,
     Donor,
     Scene,
-    Style,
 )
-from pentimento.session.unseen import mouth_inside, white_of
+from pentimento.session.unseen import TYPICAL, mouth_inside, white_of
 
-_DARK: Final = 16.0  # of 255, added before logarithms: shadows are not worth much
 _FIELD_SIDE: Final = 192  # px: registration works no finer than this
-_RELIT: Final = 0.5
-"""Largest change of a clone's light, in powers of e: beyond lies an outline that met a beard."""
-
-_LIPS_TINT: Final = 0.5
-"""Share of the two skins' difference in colour that another's lips take on; of light, all."""
-_SHINE: Final = 0.75
-"""Share of another's lips' light beyond the face's own brightest that is taken back."""
-
 _BROWS: Final = (VALUE["l_brow"], VALUE["r_brow"])
 _EYES: Final = (VALUE["l_eye"], VALUE["r_eye"])
 _STILL: Final = 0.7
 """Share of the broad light that stays where it was when the skin beneath it moves."""
-_GLOSS: Final = 82.0
-"""L beyond which a skin's lights are pressed together: no complexion is overexposed."""
-_FEATURED: Final = 0.6
-"""Share of a complexion's change that lips and brows take part in."""
 _COLOURED: Final = 24.0
 """Spread of a pixel's channels that a tenth of any colour photo reaches."""
 _SHUT: Final = 0.08
 """Area of a mouth's inside over its squared width, below which it is a line between lips."""
 _EYES_KEEP: Final = 0.7
 """Share of their own colour that another's eyes keep; the rest follows the skin around them."""
-
-_TYPICAL: Final = {
-    "background": (128, 128, 128), "skin": (200, 150, 130), "nose": (200, 148, 128),
-    "eye_g": (60, 55, 55), "l_eye": (120, 95, 85), "r_eye": (120, 95, 85),
-    "l_brow": (95, 70, 60), "r_brow": (95, 70, 60), "l_ear": (185, 130, 115),
-    "r_ear": (185, 130, 115), "mouth": (95, 40, 40), "u_lip": (165, 90, 90),
-    "l_lip": (185, 105, 105), "hair": (70, 50, 40), "hat": (90, 80, 80), "ear_r": (190, 180, 150),
-    "neck_l": (190, 180, 150), "neck": (185, 135, 118), "cloth": (95, 90, 100),
-}  # fmt: skip
-"""sRGB of a class that neither picture shows; all that a painter without a model can know."""
 
 
 @dataclass(frozen=True)
@@ -118,17 +103,29 @@ class Tone:
     after: Float
     known: Mask
 
+    def within(self, window: tuple[slice, slice]) -> "Tone":
+        """Return the part of it that a window of the frame shows."""
+        return Tone(self.before[window], self.after[window], self.known[window])
 
-def paint(scene: Scene, tone: Tone | None = None) -> Painted:
-    """Paint a scene; with a `tone`, new content takes its low frequencies from the generator."""
+
+Note: TypeAlias = Callable[[str], None]
+Ask: TypeAlias = Callable[[], Tone]
+"""Gives a tone where it is needed: a generator's picture takes time, and not all edits need it."""
+
+
+def paint(scene: Scene, ask: Ask | None = None, note: Note = lambda stage: None) -> Painted:
+    """Paint a scene.
+
+    Args:
+        scene: what is wanted.
+        ask: gives a tone, from which new content takes its low frequencies.
+        note: called before each layer; whatever it raises ends the painting.
+    """
     rows, columns = scene.window()
     if rows.start == rows.stop:
         return Painted(scene.image, np.ones(scene.labels.shape, np.float32))
     part = scene.within((rows, columns))
-    if tone is not None:
-        window = (rows, columns)
-        tone = Tone(tone.before[window], tone.after[window], tone.known[window])
-    new, moved = _Canvas(part, tone).painted()
+    new, moved = _Canvas(part, ask and (lambda: ask().within((rows, columns))), note).painted()
     image = scene.image.copy()
     weight = part.weight[..., None]
     image[rows, columns] = part.image + weight * (new - part.image)
@@ -146,7 +143,7 @@ def paste(scene: Scene) -> Painted:
         have = (donor.labels if donor else scene.labels) == value
         want = scene.core & (scene.target == value)
         if not have.any():
-            image[want] = _TYPICAL[list(VALUE)[int(value)]]
+            image[want] = TYPICAL[list(VALUE)[int(value)]]
             continue
         y, x = nearest(have)
         image[want] = image_from[y[want], x[want]]
@@ -160,14 +157,19 @@ def paste(scene: Scene) -> Painted:
 class _Canvas:
     """The layers of one painting, from back to front."""
 
-    def __init__(self, scene: Scene, tone: Tone | None) -> None:
+    def __init__(self, scene: Scene, ask: Ask | None, note: Note) -> None:
         self.scene = scene
-        self.tone = tone
+        self._ask = ask
+        self._note = note
         self.unit = scene.unit
         self.moved = np.zeros(scene.labels.shape, np.bool_)
         # A hair's edge is matted over what lies beneath, so what lies beneath must be known there.
         self.hair = scene.target == VALUE["hair"]
         self.beneath = without(scene.target, VALUE["hair"]) if self.hair.any() else scene.target
+
+    @cached_property
+    def tone(self) -> Tone | None:
+        return None if self._ask is None else self._ask()
 
     def painted(self) -> tuple[Float, Float]:
         """Return the new window (S, S, 3) and how much of it was replaced (S, S)."""
@@ -191,11 +193,14 @@ class _Canvas:
             if value in FEATURES:
                 groups.setdefault(id(donor), (donor, []))[1].append(value)
         for donor, values in groups.values():
-            if set(values) & set(LIPS):
-                image = self._lips_laid(image, donor, values)
-                labels[np.isin(scene.labels, values)] = VALUE["skin"]
-                theirs = donor.mask(values) & np.isin(scene.labels, FACE)
+            lips = [v for v in values if v in LIPS]
+            if lips:
+                image = lips_laid(image, scene, donor, lips)
+                own, theirs = np.isin(scene.labels, lips), donor.mask(lips)
+                theirs &= np.isin(scene.labels, FACE)
+                labels[own] = VALUE["skin"]
                 labels[theirs] = donor.labels[theirs]
+                self.moved |= grow(own | theirs, 5 * self.unit)
                 values = [v for v in values if v not in LIPS]
             if not values:
                 continue
@@ -204,10 +209,10 @@ class _Canvas:
             domain = grow(own | theirs, 5 * self.unit) & np.isin(scene.labels, FACE)
             others = [v for v in FEATURES if v not in values]
             domain &= ~(np.isin(labels, others) & ~theirs)
-            here, there = _light(image), _light(donor.image)
-            there = there + self._complexions_apart(donor)
-            shift = np.clip(clone(here, there, domain) - there, -_RELIT, _RELIT)
-            image = np.where(domain[..., None], _relit(there + shift), image)
+            here, there = to_light(image), to_light(donor.image)
+            there = there + apart(scene, donor)
+            shift = np.clip(clone(here, there, domain) - there, -MOST_RELIT, MOST_RELIT)
+            image = np.where(domain[..., None], from_light(there + shift), image)
             eyes = theirs & np.isin(donor.labels, _EYES)
             share = _EYES_KEEP * cv2.GaussianBlur(eyes.astype(np.float32), (0, 0), self.unit)
             image = image + (share * eyes)[..., None] * (donor.image - image)
@@ -215,56 +220,6 @@ class _Canvas:
             labels[theirs] = donor.labels[theirs]
             self.moved |= domain
         return image, labels
-
-    def _complexions_apart(self, donor: Donor) -> Float:
-        """Return the difference of the two skins, (3,) in powers of e."""
-        own = np.isin(self.scene.labels, (VALUE["skin"], VALUE["nose"]))
-        theirs = donor.mask((VALUE["skin"], VALUE["nose"]))
-        if min(own.sum(), theirs.sum()) < 50:
-            return np.zeros(3, np.float32)
-        medians = [
-            np.median(_light(image[mask]), 0)
-            for image, mask in ((self.scene.image, own), (donor.image, theirs))
-        ]
-        return np.asarray(medians[0] - medians[1], np.float32)
-
-    def _lips_laid(self, image: Float, donor: Donor, values: list[int]) -> Float:
-        """Return the picture with the donor's lips in this face's light, and nothing beside them.
-
-        The light is told by the skin around the two mouths. A clone would take it from a border
-        that runs through beards, and would take the beard along.
-        """
-        scene, unit = self.scene, self.unit
-        own, theirs = np.isin(scene.labels, values), donor.mask(values)
-        theirs &= np.isin(scene.labels, FACE)
-        bare = np.isin(scene.labels, (VALUE["skin"], VALUE["nose"])) & ~grow(own, 2 * unit)
-        near = grow(own | theirs, 5 * unit)
-        if (own & ~theirs).any() and bare.sum() > 50:
-            box = box_around(near, int(24 * unit))
-            clean = image.copy()
-            clean[box] = extend(image[box], bare[box], 3 * unit)
-            gone = cv2.GaussianBlur(grow(own, unit).astype(np.float32), (0, 0), unit)[..., None]
-            image = image + gone * (clean - image)
-        around = grow(own | theirs, 16 * unit)
-        sides = (
-            (image, bare & around),
-            (donor.image, donor.mask((VALUE["skin"], VALUE["nose"])) & around),
-        )
-        if min(int(skin.sum()) for _, skin in sides) < 50:
-            return image
-        here, there = (np.median(_light(picture)[skin], 0) for picture, skin in sides)
-        shift = np.clip(here - there, -2 * _RELIT, 2 * _RELIT)
-        shift = shift.mean() + _LIPS_TINT * (shift - shift.mean())
-        laid = _relit(_light(donor.image) + shift.astype(np.float32))
-        # A light mouth on a dark face, or a wet one, must not outshine the face.
-        inner = theirs & (donor.labels != VALUE["mouth"])
-        bright = laid.mean(2)
-        cap = np.float32(np.quantile(image[sides[0][1] | own].mean(1), 0.97))
-        over = np.maximum(bright - cap, 0) * inner
-        laid = laid * ((bright - _SHINE * over) / np.maximum(bright, 1))[..., None]
-        matte = cv2.GaussianBlur(grow(theirs, 0.4 * unit).astype(np.float32), (0, 0), 0.9 * unit)
-        self.moved |= near
-        return np.asarray(image + matte[..., None] * (laid - image), np.float32)
 
     def _layered(self, image: Float, labels: Labels) -> Float:
         """Return all classes' contents, composed along the soft edges of the wanted labels."""
@@ -386,13 +341,12 @@ class _Canvas:
         A nose that is squeezed carries its edges along; the shade of its flanks, squeezed as well,
         would pile up beside the bridge.
         """
-        flesh = (VALUE["skin"], VALUE["nose"])
-        then, now = np.isin(labels, flesh), np.isin(here, flesh)
-        lit = _light(moved)
+        then, now = np.isin(labels, SKIN), np.isin(here, SKIN)
+        lit = to_light(moved)
         sigma = 4 * self.unit
-        change = low_pass(_light(still), then, sigma) - low_pass(lit, now, sigma)
+        change = low_pass(to_light(still), then, sigma) - low_pass(lit, now, sigma)
         soft = cv2.GaussianBlur((then & now).astype(np.float32), (0, 0), self.unit) * now
-        return _relit(lit + _STILL * soft[..., None] * change)
+        return from_light(lit + _STILL * soft[..., None] * change)
 
     def _object(self, value: int, image: Float, labels: Labels) -> Float:
         """Return the layer of hair, hat, glasses, ears, neck, clothes or background."""
@@ -418,21 +372,22 @@ class _Canvas:
 
     def _toned(self, donor: Donor, value: int) -> Float:
         """Return the donor's picture in the light of the scene, judged by the two skins."""
-        own = np.isin(self.scene.labels, (VALUE["skin"], VALUE["nose"]))
-        theirs = donor.mask((VALUE["skin"], VALUE["nose"]))
+        own = np.isin(self.scene.labels, SKIN)
+        theirs = donor.mask(SKIN)
         if own.sum() < 50 or theirs.sum() < 50:
             return donor.image
         if value in (VALUE["l_ear"], VALUE["r_ear"], VALUE["neck"]):
             return colour_transfer(donor.image, theirs, self.scene.image[own])
-        light = [
+        levels = [
             float(np.median(to_lab(picture)[mask][:, 0]))
             for picture, mask in ((self.scene.image, own), (donor.image, theirs))
         ]
-        gain = np.clip(light[0] / max(light[1], 1.0), 0.75, 1.3)
+        gain = np.clip(levels[0] / max(levels[1], 1.0), 0.75, 1.3)
         return np.asarray(np.clip(donor.image * gain, 0, 255), np.float32)
 
     def _extended(self, value: int, image: Float, known: Mask, need: Mask) -> Float:
         """Return the class continued to where it is needed, free of its neighbours' halo."""
+        self._note("paint")
         scene = self.scene
         rim = 2.0 if value in SETTING else 1.0
         if value not in FACE and (scene.halo & (scene.target == value)).any():
@@ -445,13 +400,13 @@ class _Canvas:
                 white = white_of(
                     scene.image,
                     np.isin(scene.labels, _EYES),
-                    np.isin(scene.labels, (VALUE["skin"], VALUE["nose"])),
+                    np.isin(scene.labels, SKIN),
                 )
                 drawn = mouth_inside(scene.target == VALUE["mouth"], white, self.unit)
                 return self._as_colourful(drawn)
-            if self.tone is not None and value in PAINTED:
+            if value in PAINTED and self.tone is not None:
                 return push_pull(self._trusted(value, self.tone), self.tone.known)
-            colour = np.array(_TYPICAL[list(VALUE)[value]], np.float32)
+            colour = np.array(TYPICAL[list(VALUE)[value]], np.float32)
             filled = self._as_colourful(np.broadcast_to(colour, image.shape).astype(np.float32))
         elif (need & ~sure).any():
             box = box_around(need, int(24 * self.unit))
@@ -460,7 +415,7 @@ class _Canvas:
             filled[box] = extend(image[box], sure[box], 3 * self.unit)
         else:
             filled = image
-        if self.tone is not None and value in PAINTED and new.any():
+        if value in PAINTED and new.any() and self.tone is not None:
             return self._told(value, filled, new, self.tone)
         return filled
 
@@ -532,39 +487,6 @@ class _Canvas:
         change = low_pass(tone.after - tone.before, seen, 4 * self.unit)
         return push_pull(change - change[seen].mean(0), seen)
 
-    def _complexion(self, image: Float, inside: Mask, style: Style) -> Float:
-        """Return the picture with another's complexion: its lightness and hue, no more.
-
-        What is no skin though the mask says so (beards, strands, brows' ends) keeps its colour,
-        and the light on the face stays: a shaded forehead is shaded in any complexion.
-        """
-        lab, theirs = to_lab(image), to_lab(style.pixels[:, None])[:, 0]
-        seen = np.isin(self.scene.labels, COMPLEXION[:2]) & inside
-        own = lab[seen if seen.sum() >= 50 else inside]
-        mean, goal = (np.median(_skin_like(pixels), 0) for pixels in (own, theirs))
-        # How much like this face's skin each pixel is, by hue alone, freckles smoothed away.
-        hue = cv2.GaussianBlur(lab[..., 1:], (0, 0), 1.5 * self.unit)
-        spread = 1.48 * np.median(np.abs(_skin_like(own) - mean), 0)[1:] + 2.5
-        far = (((hue - mean[1:]) / spread) ** 2).sum(-1)
-        alike = np.exp(-0.5 * np.maximum(far - 6, 0) / 4)
-        target = self.scene.target
-        near = grow(inside, 1.5 * self.unit) & ~np.isin(target, SETTING[:1])
-        weight = near * np.where(np.isin(target, COMPLEXION[5:]), np.float32(_FEATURED), 1)
-        alike = np.where(np.isin(target, COMPLEXION[5:]), 1, alike)
-        reach = cv2.GaussianBlur(weight.astype(np.float32), (0, 0), self.unit)
-        share = style.amount * cv2.GaussianBlur(
-            (alike * reach).astype(np.float32), (0, 0), self.unit
-        )
-        dim = np.clip(lab[..., :1] / mean[0], 0.3, 1.25)  # shade has less of any hue
-        gain = goal[0] / mean[0]
-        # Fair skin shows softer shades than dark skin that is simply lit up.
-        power = np.clip(1 - 0.4 * np.log(gain), 0.6, 1.2)
-        bright = goal[0] * (np.maximum(lab[..., :1], 0) / mean[0]) ** power
-        bright = np.minimum(bright, _GLOSS) + 0.35 * np.maximum(bright - _GLOSS, 0)
-        wanted = np.concatenate([bright, lab[..., 1:] + dim * (goal - mean)[1:]], 2)
-        changed = to_rgb(np.asarray(lab + share[..., None] * (wanted - lab), np.float32))
-        return np.asarray(np.where(share[..., None] > 0, changed, image), np.float32)
-
     def _restyled(self, image: Float) -> Float:
         """Return the picture with the looks that were asked for."""
         styles = {id(style): style for style in self.scene.styles.values()}
@@ -574,26 +496,10 @@ class _Canvas:
                 continue
             soft = cv2.GaussianBlur(inside.astype(np.float32), (0, 0), 1.2 * self.unit)[..., None]
             if VALUE["skin"] in style.classes:
-                image = self._complexion(image, inside, style)
+                image = complexion(image, self.scene, inside, style)
                 continue
             change = style.amount * (colour_transfer(image, inside, style.pixels) - image)
-            if self.tone is not None and set(style.classes) & set(PAINTED):
+            if set(style.classes) & set(PAINTED) and self.tone is not None:
                 change = change + self._shading(inside, self.tone)
             image = image + soft * change
         return np.asarray(image, np.float32)
-
-
-def _light(image: Float) -> Float:
-    """Return a picture whose differences are ratios of light: lips stay redder than any skin."""
-    return np.log(np.maximum(image, 0) + np.float32(_DARK))
-
-
-def _relit(light: Float) -> Float:
-    """Undo `_light`."""
-    return np.asarray(np.clip(np.exp(light) - _DARK, 0, 255), np.float32)
-
-
-def _skin_like(lab: Float) -> Float:
-    """Return the pixels (N, 3) of skin without its third that is least coloured: beard, shadow."""
-    chroma = np.hypot(lab[:, 1], lab[:, 2])
-    return np.asarray(lab[chroma >= np.quantile(chroma, 0.33)])

@@ -7,7 +7,7 @@ photo outside the blend band keep their bytes.
 
 import hashlib
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -24,7 +24,7 @@ from pentimento.labels import CELEBAMASK19, IGNORE, REGIONS
 from pentimento.ops.blend import grain, grain_level
 from pentimento.ops.regions import Labels, falloff, grow
 from pentimento.ops.warp import Float, bounds, put
-from pentimento.session.baseline import Painted, paint, paste
+from pentimento.session.baseline import Note, Painted, paint, paste
 from pentimento.session.document import (
     Command,
     Document,
@@ -210,14 +210,14 @@ class Editor:
         self,
         document: Document,
         painter: PainterName = "generator",
-        note: Callable[[str], None] = lambda stage: None,
+        note: Note = lambda stage: None,
     ) -> Result:
         """Render a document.
 
         Args:
             document: the edit.
             painter: `generator`, or without a model `baseline` or `paste`.
-            note: called with the name of each stage as it starts.
+            note: called with the name of the stage, again and again: what it raises ends the work.
 
         Raises:
             PentimentoError: a file, face or mask is not as needed; the message says what to do.
@@ -257,7 +257,7 @@ class Editor:
                 "Name a trained model with --model to use the generator."
             )
         with stage("paint"):
-            painted = self._paint(document, scene, view, painter)
+            painted = self._paint(document, scene, view, painter, note)
         with stage("compose"):
             picture, weight = _composed(painted, scene, view)
             mask = _edited_mask(scene, view, self._photo_masks(document, view))
@@ -269,7 +269,7 @@ class Editor:
         self,
         document: Document,
         side: int | None = None,
-        note: Callable[[str], None] = lambda stage: None,
+        note: Note = lambda stage: None,
     ) -> "Preview":
         """Render a document in the face's frame alone; the photo around it is not touched.
 
@@ -277,7 +277,7 @@ class Editor:
             document: the edit.
             side: of the frame to answer in; by default the size of the generator's own picture,
                 and then only what lies near the last change is painted anew (`session.sketch`).
-            note: called with the name of each stage as it starts.
+            note: called with the name of the stage, again and again: what it raises ends the work.
 
         Raises:
             PentimentoError: as `render`.
@@ -291,7 +291,7 @@ class Editor:
         note("paint")
 
         def painter(part: Scene) -> Painted:
-            return self._paint(document, part, view, "generator")
+            return self._paint(document, part, view, "generator", note)
 
         if side is None:
             bare = tuple(c for c in document.commands if not isinstance(c, Paint))
@@ -351,13 +351,15 @@ class Editor:
         labels = [mask.remap(view.label_map.labels).values for mask in masks]
         return [values for values in labels if values.shape == view.rgb.shape[:2]]
 
-    def _paint(self, document: Document, scene: Scene, view: View, painter: PainterName) -> Painted:
+    def _paint(
+        self, document: Document, scene: Scene, view: View, painter: PainterName, note: Note
+    ) -> Painted:
         if painter == "paste":
             return paste(scene)
         if painter == "baseline" or self._repainter is None or not scene.core.any():
-            painted = paint(scene)
+            painted = paint(scene, note=note)
         else:
-            painted = self._repainter.paint(scene, view, document, self._views)
+            painted = self._repainter.paint(scene, view, document, self._views, note)
         return _faded(painted, scene, document)
 
 

@@ -40,7 +40,11 @@ def load_portrait(folder: str | Path | None = None) -> Any:
     Raises:
         CheckpointError: as for `load_parser`.
     """
-    return _load("portrait", folder, "--model")
+    import torch
+
+    portrait = _load("portrait", folder, "--model")
+    portrait.networks.to(memory_format=torch.channels_last)  # a quarter less time on a CPU
+    return portrait
 
 
 def load_landmarks(folder: str | Path | None = None) -> Any:

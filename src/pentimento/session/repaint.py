@@ -13,9 +13,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from pentimento.labels import CELEBAMASK19
-from pentimento.ops.regions import Labels, one_hot
-from pentimento.session.baseline import Painted, Tone, paint
+from pentimento.ops.regions import grow, resized, shrunk
+from pentimento.session.baseline import Note, Painted, Tone, paint
 from pentimento.session.document import Document, Restyle, Swap
 from pentimento.session.faces import Where
 from pentimento.session.scene import Scene
@@ -96,12 +95,14 @@ class Repainter:
         inner = round(scene.side / view.zoom)
         start = (scene.side - inner) // 2
         window = slice(start, start + inner)
-        changed = scene.target[window, window] != scene.labels[window, window]
+        target = scene.target[window, window]
+        changed = target != scene.labels[window, window]
         if not changed.any() and codes is self.codes(view):
             return self.before(view)
         wanted = view.aligned_labels(self.size).copy()
-        moved = _resized(changed.astype(np.uint8), self.size) > 0
-        wanted[moved] = _resized(scene.target[window, window], self.size)[moved]
+        moved = shrunk(changed, self.size)
+        classes = np.unique(target[grow(changed, 2 * scene.unit)])
+        wanted[moved] = resized(target, self.size, classes)[moved]
         return self.portrait.repaint(codes, LabelMap(wanted), self._crop(view), self._labels(view))
 
     def _crop(self, view: View) -> NDArray[np.uint8]:
@@ -111,7 +112,12 @@ class Repainter:
         return LabelMap(view.aligned_labels(self.size))
 
     def paint(
-        self, scene: Scene, view: View, document: Document, donors: Mapping[tuple[str, Where], View]
+        self,
+        scene: Scene,
+        view: View,
+        document: Document,
+        donors: Mapping[tuple[str, Where], View],
+        note: Note = lambda stage: None,
     ) -> Painted:
         """Paint a scene with the generator's tone.
 
@@ -120,7 +126,19 @@ class Repainter:
             view: the edited face.
             document: the commands that made the scene: they say whose codes are mixed in.
             donors: (name, where) of each command → the face it names.
+            note: called as the work goes on; whatever it raises ends it.
         """
+
+        def tone() -> Tone:
+            after = self.after(view, self._mixed(view, document, donors), scene)
+            return _in_frame(self.before(view), after, scene.side, view.zoom)
+
+        return paint(scene, tone, note)
+
+    def _mixed(
+        self, view: View, document: Document, donors: Mapping[tuple[str, Where], View]
+    ) -> Any:
+        """Return the face's codes with what the commands take from others'."""
         codes = self.codes(view)
         for command in document.commands:
             if not isinstance(command, Swap | Restyle):
@@ -128,8 +146,7 @@ class Repainter:
             name = command.other if isinstance(command, Swap) else command.reference
             for part in _PARTS.get(command.region, ()):
                 codes = codes.mix(part, self.codes(donors[name, command.where]), command.amount)
-        before, after = self.before(view), self.after(view, codes, scene)
-        return paint(scene, _in_frame(before, after, scene.side, view.zoom))
+        return codes
 
 
 def _in_frame(before: NDArray[np.uint8], after: NDArray[np.uint8], side: int, zoom: float) -> Tone:
@@ -148,12 +165,3 @@ def _in_frame(before: NDArray[np.uint8], after: NDArray[np.uint8], side: int, zo
     edge = start + inner // 64  # the outermost pixels of a generator are its worst
     known[edge : side - edge, edge : side - edge] = True
     return Tone(pictures[0], pictures[1], known)
-
-
-def _resized(labels: Labels, size: int) -> Labels:
-    """Return labels at another size: the class that covers most of each pixel."""
-    if labels.shape[0] == size:
-        return labels
-    planes = one_hot(labels, len(CELEBAMASK19))
-    shares = [cv2.resize(p, (size, size), interpolation=cv2.INTER_AREA) for p in planes]
-    return np.asarray(np.argmax(shares, axis=0), np.uint8)

@@ -13,7 +13,7 @@ import numpy as np
 
 from pentimento.errors import FaceError
 from pentimento.labels import CELEBAMASK19, REGIONS
-from pentimento.ops.regions import Labels, Mask, falloff, grow, one_hot, signed_distance
+from pentimento.ops.regions import Labels, Mask, box_around, depth, falloff, grow, one_hot
 from pentimento.ops.warp import Float
 from pentimento.session.unseen import loose_hair, shadow_of_hair
 
@@ -310,10 +310,8 @@ class SceneBuilder:
         """Set the labels of the changed pixels, their outline as smooth as flesh is."""
         draft = self._draft
         draft.target[changed] = labels[changed]
-        near = grow(changed, 6 * _ROUND * self._unit)
-        if near.any():
-            rows, columns = (np.flatnonzero(near.any(axis)) for axis in (1, 0))
-            box = np.s_[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+        box = box_around(grow(changed, 6 * _ROUND * self._unit), 0)
+        if changed[box].size:
             found, shares = np.unique(draft.target[box], return_inverse=True)
             shares8: Labels = shares.reshape(draft.target[box].shape).astype(np.uint8)
             smooth = found[one_hot(shares8, len(found), _ROUND * self._unit).argmax(0)]
@@ -419,8 +417,7 @@ def _interior(labels: Labels, target: Labels, changed: Mask, unit: float) -> Mas
     concerned = set(np.unique(labels[changed])) | set(np.unique(target[changed]))
     for value in concerned - set(SETTING):
         edge = changed & ((labels == value) | (target == value))
-        depth = min(float(signed_distance(edge).max()), float(len(edge)))
-        reach = grow(edge, 2.5 * depth + 4 * unit)
+        reach = grow(edge, 2.5 * min(depth(edge), float(len(edge))) + 4 * unit)
         inside |= reach & (labels == value) & (target == value)
     return inside
 

@@ -13,6 +13,16 @@ from pentimento.ops.blend import low_pass, to_lab
 from pentimento.ops.regions import Mask, grow
 from pentimento.ops.warp import Float
 
+TYPICAL: Final = {
+    "background": (128, 128, 128), "skin": (200, 150, 130), "nose": (200, 148, 128),
+    "eye_g": (60, 55, 55), "l_eye": (120, 95, 85), "r_eye": (120, 95, 85),
+    "l_brow": (95, 70, 60), "r_brow": (95, 70, 60), "l_ear": (185, 130, 115),
+    "r_ear": (185, 130, 115), "mouth": (95, 40, 40), "u_lip": (165, 90, 90),
+    "l_lip": (185, 105, 105), "hair": (70, 50, 40), "hat": (90, 80, 80), "ear_r": (190, 180, 150),
+    "neck_l": (190, 180, 150), "neck": (185, 135, 118), "cloth": (95, 90, 100),
+}  # fmt: skip
+"""sRGB of a class that neither picture shows; all that a painter without a model can know."""
+
 _GAPS: Final = (0.0, 0.21, 0.39, 0.56, 0.71, 0.84)
 """|u| of the gaps between upper teeth: incisors, canine, premolars, ever narrower to the eye."""
 _CAVITY: Final = (46, 18, 18)
@@ -103,17 +113,21 @@ def loose_hair(image: Float, setting: Mask, removed: Mask, unit: float) -> Mask:
         removed: where hair was taken away.
         unit: one 256th of the face's square, in pixels.
     """
+    alike = np.zeros(setting.shape, np.bool_)
+    if removed.sum() < 100:
+        return alike
     near = grow(removed, 45 * unit) & setting
     far = setting & ~grow(removed, 12 * unit)
-    if removed.sum() < 100 or not near.any() or far.sum() < 100:
-        return np.zeros(setting.shape, np.bool_)
+    if not near.any() or far.sum() < 100:
+        return alike
     lab = cv2.GaussianBlur(to_lab(image), (0, 0), unit)
     gaps = []
     for known in (removed, far):
-        mean, cov = lab[known].mean(0), np.cov(lab[known], rowvar=False) + np.diag([9.0, 4.0, 4.0])
-        away = lab - mean.astype(np.float32)
-        gaps.append(np.einsum("ijk,kl,ijl->ij", away, np.linalg.inv(cov), away))
-    alike = near & (gaps[0] < 5.0) & (gaps[0] < 0.6 * gaps[1])
+        colours = lab[known]
+        cov = np.cov(colours, rowvar=False) + np.diag([9.0, 4.0, 4.0])
+        away = lab[near] - colours.mean(0)
+        gaps.append((away @ np.linalg.inv(cov) * away).sum(-1))
+    alike[near] = (gaps[0] < 5.0) & (gaps[0] < 0.6 * gaps[1])
     return np.asarray(grow(_touching(alike, removed, unit), 2 * unit) & setting)
 
 

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from pentimento.errors import MaskError
 from pentimento.labels import CELEBAMASK19, IGNORE
 from pentimento.ops.align import Points, crop_to_picture
-from pentimento.ops.regions import Labels, falloff, upsample
+from pentimento.ops.regions import Labels, falloff, resized, shrunk, upsample
 from pentimento.ops.warp import Float, bounds, cut, put
 from pentimento.session.faces import Face, Parser, Where, choose_face
 from pentimento.structures import LabelMap, Picture
@@ -54,12 +54,12 @@ class View:
         """Return the (2, 3) map from `side`-pixel frame coordinates to picture pixels."""
         return crop_to_picture(zoomed(self.face.quad, self.zoom), side)
 
-    @lru_cache(maxsize=2)  # noqa: B019 - a view keeps one or two crops and dies with its editor
+    @lru_cache(maxsize=4)  # noqa: B019 - few crops are kept, whatever the number of views
     def crop(self, side: int) -> Float:
         """Return the frame (side, side, 3), 0..255."""
         return cut(self.rgb, self.matrix(side), side)
 
-    @lru_cache(maxsize=2)  # noqa: B019
+    @lru_cache(maxsize=4)  # noqa: B019
     def labels(self, side: int) -> Labels:
         """Return the label map of the frame (side, side)."""
         return upsample(self.probabilities, side)
@@ -83,10 +83,12 @@ class View:
         """Side of the aligned face that was parsed, in the parser's pixels."""
         return round(len(self.probabilities[0]) / self.zoom)
 
+    @lru_cache(maxsize=4)  # noqa: B019
     def aligned_crop(self, size: int) -> NDArray[np.uint8]:
         """Return the FFHQ square (size, size, 3), as models are trained on it."""
         return np.rint(cut(self.rgb, self.face.matrix(size), size)).astype(np.uint8)
 
+    @lru_cache(maxsize=4)  # noqa: B019
     def aligned_labels(self, size: int) -> Labels:
         """Return the label map of the FFHQ square (size, size)."""
         side = round(size * self.zoom)
@@ -175,23 +177,17 @@ class View:
         height, width = values.shape
         if height != width:
             raise MaskError(f"{name} is {width}x{height} pixels; a painted layer is square")
-        if width != side:
-            matrix = np.array([[width / side, 0, 0], [0, width / side, 0]])
-            laid = _share(values != IGNORE, matrix, side)
-            classes = values[values != IGNORE]
-            values = _sample(values, matrix, side, np.unique(classes))
-        else:
-            laid = values != IGNORE
-        return values, laid
+        laid = values != IGNORE
+        if width == side:
+            return values, laid
+        return resized(values, side, np.unique(values[laid])), shrunk(laid, side)
 
 
-def _sample(
-    labels: Labels, matrix: NDArray[Any], side: int, classes: Labels | None = None
-) -> Labels:
+def _sample(labels: Labels, matrix: NDArray[Any], side: int) -> Labels:
     """Return labels seen through an affine map: the class that covers most of each crop pixel."""
     best = np.full((side, side), 0.0, np.float32)
     seen = np.zeros((side, side), np.uint8)
-    for value in np.unique(labels) if classes is None else classes:
+    for value in np.unique(labels):
         cover = cut((labels == value).astype(np.uint8) * 255, matrix, side)
         wins = cover > best
         best[wins], seen[wins] = cover[wins], value

@@ -20,6 +20,7 @@ from pentimento.labels import CELEBAMASK19
 from pentimento.ops.align import crop_to_picture, ffhq_quad
 from pentimento.structures import Boxes, Keypoints, LabelMap, UVMap
 from pentimento.world.backdrop import backdrop
+from pentimento.world.face_mesh import VERTICES, FaceVertices, in_pixels
 from pentimento.world.figure import Figure, draw_figure
 from pentimento.world.heads import Heads, load_heads
 from pentimento.world.light import bake, cast, frozen, unit
@@ -52,6 +53,7 @@ class WorldPortrait:
         labels: 19 classes, CelebAMask-HQ order, drawn as people draw them: tresses, not strands.
         landmarks: 5, 68 or 98 → points in pixels; `visible` is False behind hair, hat or the head.
         box: the face, forehead to chin, one box of score 1.
+        vertices: of the face's mesh (`Heads.face`).
         uv: where on the head's surface each pixel of skin, lips, nose, eyes, ears and neck lies.
         depth: (S, S) float32 decimetres along the optical axis, inf on the background.
         attributes: what was drawn: age, sex, pose in degrees, glasses and so on.
@@ -61,6 +63,7 @@ class WorldPortrait:
     labels: LabelMap
     landmarks: dict[int, Keypoints]
     box: Boxes
+    vertices: FaceVertices
     uv: UVMap
     depth: NDArray[np.float32]
     attributes: dict[str, Any] = field(default_factory=dict)
@@ -111,15 +114,19 @@ def portrait(seed: int, size: int = 256, heads: Heads | None = None) -> WorldPor
         chosen["nearness"] > 0, chosen["nearness"], cv2.dilate(chosen["nearness"], _AROUND)
     )
     depth = np.where(labels > 0, 1 / np.maximum(nearness, 1e-6), np.inf)
+    dark = figure.looks.trim.lens_depth > 0.6
     landmarks = {
-        count: _keypoints(points, camera, truth, lens, size, figure.looks.trim.lens_depth > 0.6)
+        count: _keypoints(points, camera, truth, lens, size, dark)
         for count, points in figure.landmarks.items()
     }
+    mesh = figure.face[:VERTICES]
+    unhidden = _keypoints(mesh, camera, truth, lens, size, dark)
     return WorldPortrait(
         picture,
         LabelMap(labels),
         landmarks,
         _box(figure, camera, landmarks, size),
+        FaceVertices(in_pixels(camera.project(mesh, size), size * camera.focal), unhidden.visible),
         _uv(figure, labels, chosen),
         depth.astype(np.float32),
         figure.attributes | {"background": place},
