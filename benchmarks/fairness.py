@@ -5,14 +5,14 @@
 London, people held out from training: mean IoU of eleven parts and hair against the truth, by what
 the set says about its people. Faker's AI-made portraits have no truth; there the answer for each
 face is compared with the answers for the same face mirrored, turned and enlarged a little, and
-coded as a poor JPEG: a parser that is sure of a face gives the same answer. Sex and age are those
-of the portrait's prompt, the tone of skin is measured where the parser sees skin: the individual
-typology angle (Chardon et al. 1991) of its median colour, light above 41°, dark below 10°.
+coded as a poor JPEG: a parser that is sure of a face gives the same answer. Sex, age and region are
+those of the portrait's prompt (`data/faker.py`). The tone of skin is measured where the parser
+sees skin: the individual typology angle (Chardon et al. 1991) of its median colour, light above
+41°, dark below 10°.
 """
 
 import csv
 import json
-import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Final
@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 
 from pentimento.data.augment import mirror_table
 from pentimento.data.faces import read_rgb, split_of
+from pentimento.data.faker import REGION_OF, sitter_of
 from pentimento.data.london import london_faces
 from pentimento.labels import CELEBAMASK19, IGNORE
 from pentimento.metrics.segmentation import Confusion
@@ -80,14 +81,14 @@ def faker(
             continue
         crop = cut(rgb, crop_to_picture(np.array(quad), SIZE), SIZE)
         face = np.rint(crop.clip(0, 255)).astype(np.uint8)
-        prompt = json.loads(
-            (folder / "metadata" / photo.parent.name / f"{photo.stem}.json").read_text()
-        )["prompt"]
-        age = re.search(r"(\d+)-year-old", prompt)
+        known = sitter_of(photo)
         own = parser.predict(face).values
-        about = {"sex": photo.parent.name, "skin": skin_tone(face, own)}
-        if age:
-            about["age"] = age_group(float(age[1]))
+        about = {
+            "age": age_group(float(known["age"])),
+            "from": REGION_OF[known["country"]],
+            "sex": known["sex"],
+            "skin": skin_tone(face, own),
+        }
         yield about, [(own, other) for other in variations(parser, face)]
 
 

@@ -3,9 +3,11 @@
     python benchmarks/portrait.py                       # the bundled model, rendered portraits
     python benchmarks/portrait.py runs/p1 --photos DATA/london_faces/neutral --json scores.json
 
+    python benchmarks/portrait.py --world 0 --photos DATA/faker_portraits --everyone --limit 66
+
 Rendered portraits are of seeds that no training draws; of a folder of photos only the people whom
-`data.faces.split_of` keeps from training are used. The same documents are rendered by the three
-painters of the product (`generator`, `baseline`, `paste`):
+`data.faces.split_of` keeps from training are used, unless everyone is asked for. The
+same documents are rendered by the three painters of the product (`generator`, `baseline`, `paste`):
 
 - reconstruction: PSNR and SSIM of the generator's picture of the unedited face;
 - mask edits: mIoU between the mask that was asked for and the parse of the result, over all
@@ -15,7 +17,8 @@ painters of the product (`generator`, `baseline`, `paste`):
   taken from and from the picture that was edited; the first should be the smaller. After a swap the
   same of its texture: logarithms of the energies of lightness in three bands of an octave, and
   how much its structure tensor prefers one direction;
-- people: the IoU of the edited classes by what the London set says of its people.
+- people: the IoU of the edited classes by what the London set says of its people, or the prompts
+  of faker's portraits of theirs.
 """
 
 import csv
@@ -33,6 +36,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pentimento.data.faces import read_rgb, split_of
+from pentimento.data.faker import REGION_OF, sitter_of
+from pentimento.errors import FaceError
 from pentimento.files.compose import to_rgb8
 from pentimento.labels import CELEBAMASK19, REGIONS
 from pentimento.metrics.images import psnr, ssim
@@ -106,19 +111,33 @@ def rendered(editor: Editor, count: int, size: int) -> list[Sitter]:
     return sitters
 
 
-def photographed(editor: Editor, folder: Path, limit: int) -> list[Sitter]:
-    """Return the photos of a folder whose people are kept from every training."""
+def photographed(editor: Editor, folder: Path, limit: int, everyone: bool) -> list[Sitter]:
+    """Return photos of a folder, evenly spread: of people kept from every training, or of all."""
     sitters, known = [], people(folder.parent / "london_info.csv")
-    for path in sorted(folder.rglob("*.jpg")):
-        if split_of(f"{folder.name}-{path.stem.split('_')[0]}") == "train":
-            continue
+    photos = sorted(folder.rglob("*.jpg"))
+    photos = [path for path in photos if everyone or split_of(person(folder, path)) == "val"]
+    for path in photos[:: -(-len(photos) // limit) or 1]:
         rgb = read_rgb(path)
         factor = min(1.0, _PHOTO_SIDE / max(rgb.shape[:2]))
         small = cv2.resize(rgb, None, fx=factor, fy=factor, interpolation=cv2.INTER_AREA)
-        picture = Picture(np.asarray(small, np.uint8), name=path.name)
+        name = editor.assets.keep(Picture(np.asarray(small, np.uint8), name=path.name))
+        try:
+            editor.view(name, Where())
+        except FaceError as error:
+            click.echo(f"left out: {error}", err=True)
+            continue
         groups = known.get(path.stem.split("_")[0], ())
-        sitters.append(Sitter(editor.assets.keep(picture), Where(), groups))
-    return sitters[:limit]
+        if (folder / "metadata").is_dir():
+            about = sitter_of(path)
+            groups = (age_group(about["age"]), about["sex"], REGION_OF[about["country"]])
+        sitters.append(Sitter(name, Where(), groups))
+    return sitters
+
+
+def person(folder: Path, photo: Path) -> str:
+    """Return the name by which people are split: `neutral-001`, `faker_portraits-male-7`."""
+    folders = photo.parent.relative_to(folder.parent).parts
+    return "-".join([*folders, photo.stem.split("_")[0]])
 
 
 def people(table: Path) -> dict[str, tuple[str, ...]]:
@@ -361,6 +380,7 @@ def table(scores: Mapping[str, Any]) -> str:
 @click.option("--world", default=20, show_default=True, help="Unseen rendered portraits.")
 @click.option("--photos", multiple=True, type=click.Path(exists=True, path_type=Path))
 @click.option("--limit", default=10_000, help="At most so many photos of a folder.")
+@click.option("--everyone", is_flag=True, help="Also people whom trainings saw.")
 @click.option("--json", "path", type=click.Path(path_type=Path), help="Also write them here.")
 def main(
     model: Path | None,
@@ -368,13 +388,14 @@ def main(
     world: int,
     photos: tuple[Path, ...],
     limit: int,
+    everyone: bool,
     path: Path | None,
 ) -> None:
     """Measure and tell."""
     began = time.time()
     editor = Editor(load_parser(parser), load_portrait(model))
     sets = {"rendered": rendered(editor, world, _PHOTO_SIDE // 2)} if world else {}
-    sets |= {f"{d.parent.name}/{d.name}": photographed(editor, d, limit) for d in photos}
+    sets |= {f"{d.parent.name}/{d.name}": photographed(editor, d, limit, everyone) for d in photos}
     scores: dict[str, Any] = {}
     for name, sitters in sets.items():
         if not sitters:

@@ -4,7 +4,8 @@
     python benchmarks/translation.py memory [--megapixels 24]
 
 `speed` compares, at 256², *plain* (the same weights in a network with `nn.InstanceNorm2d` or
-`nn.BatchNorm2d`, fp32, Adam as PyTorch builds it) with *ours*, fp32 and bf16. Rounds are
+`nn.BatchNorm2d`, fp32, Adam as PyTorch builds it) with *ours*, fp32 and bf16: forward passes as
+`pentimento translate` does them (`runtime.reduced`), steps as `pentimento train` does. Rounds are
 interleaved in one process on one thread; times are seconds of processor time, the fastest of the
 rounds, so that other programs on the machine count little. The difference is that of the pictures,
 in grey levels of 255; peak memory that of a process of its own which does the same twice.
@@ -36,6 +37,7 @@ from pentimento.engine.processes import launch, placed
 from pentimento.engine.settings import Settings
 from pentimento.engine.update import Optimizers
 from pentimento.nn.norm import BatchNorm
+from pentimento.runtime.reduced import reduced
 
 _SIZE: Final = 256
 _PAINTERS: Final = {"pix2pix": ("generator",), "cyclegan": ("a_to_b",)}
@@ -77,19 +79,13 @@ def batch_of(system: Any, size: int) -> Any:
 def forward(system: Any, kind: str, size: int) -> Callable[[], Tensor]:
     """Return the call that paints."""
     (name,) = _PAINTERS[catalog.name_of(type(system))]
-    network, seen = system.networks[name], next(iter(vars(batch_of(system, size)).values()))
+    used = reduced(system) if kind == "ours bf16" else system
+    network, seen = used.networks[name], next(iter(vars(batch_of(system, size)).values()))
     if kind == "plain":  # batch statistics, as pix2pix is used: in training mode, one by one
         common = plain(network).train()
         return torch.no_grad()(lambda: torch.cat([common(one[None]) for one in seen]))
     network.eval()
-
-    @torch.no_grad()
-    def call() -> Tensor:
-        with torch.autocast("cpu", torch.bfloat16, enabled=kind == "ours bf16"):
-            painted: Tensor = network(seen)
-        return painted.float()
-
-    return call
+    return torch.no_grad()(lambda: network(seen))
 
 
 def step(system: Any, kind: str, size: int) -> Callable[[], None]:
@@ -150,10 +146,12 @@ def cli() -> None:
 @click.option("--systems", default="pix2pix,cyclegan", show_default=True)
 @click.option("--batches", default="1,4", show_default=True)
 @click.option("--jobs", default="forward,step", show_default=True)
+@click.option("--kinds", default=",".join(KINDS), show_default=True)
 @click.option("--rounds", default=5, show_default=True)
 @click.option("--peaks/--no-peaks", default=True, help="Measure memory, too.")
-def speed(systems: str, batches: str, jobs: str, rounds: int, peaks: bool) -> None:
-    """Print one row per system, batch, job and kind."""
+def speed(systems: str, batches: str, jobs: str, kinds: str, rounds: int, peaks: bool) -> None:
+    """Print one row per system, batch, job and kind; `plain` must be among the kinds."""
+    compared = kinds.split(",")
     click.echo("| | batch | job | s | ratio | grey levels, max / mean | GiB |")
     click.echo("|---|---|---|---|---|---|---|")
     for name in systems.split(","):
@@ -161,8 +159,8 @@ def speed(systems: str, batches: str, jobs: str, rounds: int, peaks: bool) -> No
         for size in map(int, batches.split(",")):
             for job in jobs.split(","):
                 make: Any = forward if job == "forward" else step
-                calls = {kind: make(system, kind, size) for kind in KINDS}
-                taken: dict[str, list[float]] = {kind: [] for kind in KINDS}
+                calls = {kind: make(system, kind, size) for kind in compared}
+                taken: dict[str, list[float]] = {kind: [] for kind in compared}
                 made: dict[str, Tensor] = {}
                 for _ in range(rounds + 1):  # the first one warms up
                     for kind, call in calls.items():
@@ -170,7 +168,7 @@ def speed(systems: str, batches: str, jobs: str, rounds: int, peaks: bool) -> No
                         made[kind] = call()
                         taken[kind].append(time.process_time() - start)
                 best = {kind: min(times[1:]) for kind, times in taken.items()}
-                for kind in KINDS:
+                for kind in compared:
                     away = ""
                     if job == "forward":
                         gap = (made[kind] - made["plain"]).abs() * 127.5

@@ -108,7 +108,17 @@ CATALOG: Final[dict[str, Row]] = {
     "densepose": Row(
         "perceive.densepose:DensePose",
         "perceive",
-        "which point of the surface each pixel shows (people: R-CNN; aligned faces: compact)",
+        "people in pictures, and which point of the body each pixel shows",
+    ),
+    "face_charts": Row(
+        "perceive.face_charts:FaceCharts",
+        "perceive",
+        "which point of the head each pixel of an aligned face shows",
+    ),
+    "position_map": Row(
+        "perceive.position_map:PositionMap",
+        "perceive",
+        "where every point of an aligned face is in space, seen or hidden (PRNet)",
     ),
     "hourglass": Row(
         "perceive.hourglass:StackedHourglasses",

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,9 +12,17 @@ from pentimento.compat import style_transfer, super_resolution
 from pentimento.compat.checkpoints import convert_vgg, load_official, save_official
 from pentimento.errors import CheckpointError
 from pentimento.losses.perceptual import VGG, load_vgg
+from pentimento.systems.generate import maskgan, portrait, spade, swapping_autoencoder
+from pentimento.systems.generate.maskgan import MaskGAN
+from pentimento.systems.generate.portrait import Portrait
+from pentimento.systems.generate.spade import SPADE
+from pentimento.systems.generate.spade import Config as SpadeConfig
 from pentimento.systems.generate.style_transfer import Config as StyleConfig
 from pentimento.systems.generate.style_transfer import StyleTransfer
 from pentimento.systems.generate.super_resolution import Config, SuperResolution
+from pentimento.systems.generate.swapping_autoencoder import SwappingAutoencoder
+from pentimento.systems.perceive import face_parsing
+from pentimento.systems.perceive.face_parsing import FaceParsing
 
 PLAIN = {"judge": "none", "adversarial": "none", "adversarial_from": 0.0}
 
@@ -116,3 +125,70 @@ def test_the_command_converts_and_writes_back(tmp_path: Path) -> None:
     first = torch.load(path, weights_only=True)["params"]
     assert all(again[key].equal(first[key]) for key in first)
     assert models.load(tmp_path / "model").config == system.config
+
+
+def _paper_portrait() -> Portrait:
+    config = replace(portrait.paper(), width=2, code=4, critic_width=2)
+    return Portrait(replace(config, parser="none", perceptual="none"))
+
+
+@pytest.mark.parametrize(
+    ("make", "name", "kept"),
+    [
+        (_paper_portrait, "", None),
+        (lambda: MaskGAN(maskgan.tiny()), "latest_net_G.pth", {"generator"}),
+        (lambda: SwappingAutoencoder(swapping_autoencoder.tiny()), "latest_checkpoint.pth", None),
+        (lambda: SPADE(spade.tiny()), "", None),
+        (lambda: FaceParsing(face_parsing.paper()), "latest_net_G.pth", None),
+        (lambda: FaceParsing(face_parsing.bisenet()), "latest_iter.pth", None),
+    ],
+    ids=["portrait", "maskgan", "swapping_autoencoder", "spade", "unet", "bisenet"],
+)
+def test_what_is_written_for_the_official_code_is_read_again(make, name, kept, tmp_path) -> None:
+    ours = make()
+    save_official(ours, tmp_path)
+    theirs, notes = load_official(tmp_path / name)
+    assert type(theirs) is type(ours)
+    assert set(theirs.networks) == (kept or set(ours.networks))
+    assert (kept is None) or notes
+    for network in theirs.networks:
+        there, here = theirs.networks[network].state_dict(), ours.networks[network].state_dict()
+        assert there.keys() == here.keys()
+        assert all(there[key].equal(here[key]) for key in here)
+
+
+def test_the_command_reads_a_maskgan_and_says_what_the_file_lacks(tmp_path: Path) -> None:
+    save_official(MaskGAN(maskgan.tiny()), tmp_path)
+    arguments = [str(tmp_path / "latest_net_G.pth"), "-o", str(tmp_path / "m"), "--set", "size=32"]
+    done = CliRunner().invoke(command, arguments)
+    assert done.exit_code == 0, done.output
+    assert "only training needs them" in done.output
+    system = models.load(tmp_path / "m")
+    assert (system.config.size, list(system.networks)) == (32, ["generator"])
+
+
+def test_a_portrait_without_its_encoders_is_refused(tmp_path: Path) -> None:
+    files = save_official(_paper_portrait(), tmp_path)
+    next(file for file in files if "encoder_mouth" in file.name).unlink()
+    with pytest.raises(CheckpointError, match=r"parts\.mouth"):
+        load_official(tmp_path)
+    (tmp_path / "latest_net_G.pth").unlink()
+    with pytest.raises(CheckpointError, match=r"latest_net_G\.pth"):
+        load_official(tmp_path)
+
+
+def test_only_networks_with_an_official_form_are_written(tmp_path: Path) -> None:
+    for system in (FaceParsing(face_parsing.tiny()), Portrait(portrait.tiny())):
+        with pytest.raises(CheckpointError, match="official form"):
+            save_official(system, tmp_path)
+
+
+def test_spade_guesses_what_its_label_maps_hold_and_says_so(tmp_path: Path) -> None:
+    config = SpadeConfig(size=(64, 64), doublings=5, width=2, hidden=4, style=0, encoder_width=2,
+                         critic_width=4, classes=150, unknown=True, edges=False)  # fmt: skip
+    save_official(SPADE(config), tmp_path)
+    loaded, notes = load_official(tmp_path / "latest_net_G.pth")
+    found = loaded.config
+    assert (found.classes, found.unknown, found.edges, found.style) == (150, True, False, 0)
+    assert list(loaded.networks) == ["generator"]
+    assert {"classes, unknown, edges", "doublings, size"} <= notes.keys()

@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from pentimento.compat import maskgan, stylegan2, swapping_autoencoder
+from pentimento.compat.checkpoints import load_official
 from pentimento.compat.official import KeyMap, read_pth
 from pentimento.errors import CheckpointError
 from pentimento.nn.stylegan import Critic
@@ -60,7 +61,8 @@ def test_an_official_generator_paints_the_same_again(tmp_path: Path) -> None:
     net = maskgan_system.DenseMapping(MASK)
     keys = maskgan.generator(MASK.downs, MASK.blocks)
     torch.save(keys.to_official(net.state_dict()), tmp_path / "latest_net_G.pth")
-    system = maskgan.read_official(tmp_path / "latest_net_G.pth", size=32)
+    system, notes = load_official(tmp_path / "latest_net_G.pth")
+    assert "size" in notes
     x = torch.rand(1, 19, 32, 32), torch.rand(1, 19, 32, 32), torch.rand(1, 3, 32, 32)
     assert torch.equal(system.networks["generator"](*x), net(*x))
 
@@ -70,7 +72,7 @@ def test_a_whole_swapping_checkpoint_is_read_at_its_own_size(tmp_path: Path) -> 
     theirs = swapping_system.SwappingAutoencoder(SWAP)
     keys = swapping_autoencoder.whole(SWAP.structure_downs)
     torch.save(keys.to_official(theirs.networks.state_dict()), tmp_path / "8k_checkpoint.pth")
-    ours = swapping_autoencoder.read_official(tmp_path / "8k_checkpoint.pth")
+    ours, _ = load_official(tmp_path / "8k_checkpoint.pth")
     picture = np.random.default_rng(0).integers(0, 256, (32, 32, 3), dtype=np.uint8)
     assert np.array_equal(ours.swap(picture, 255 - picture), theirs.swap(picture, 255 - picture))
     assert (ours.config.size, ours.config.patch) == (SWAP.size, SWAP.patch)
@@ -78,9 +80,8 @@ def test_a_whole_swapping_checkpoint_is_read_at_its_own_size(tmp_path: Path) -> 
 
 def test_another_network_is_told_from_its_keys(tmp_path: Path) -> None:
     torch.save({"conv.weight": torch.ones(1)}, tmp_path / "other.pth")
-    for system in (maskgan, swapping_autoencoder):
-        with pytest.raises(CheckpointError, match="is not a"):
-            system.read_official(tmp_path / "other.pth")
+    with pytest.raises(CheckpointError, match="conv"):
+        load_official(tmp_path / "other.pth")
 
 
 class _Bomb:

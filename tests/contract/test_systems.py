@@ -30,6 +30,7 @@ from pentimento.engine.settings import Settings
 from pentimento.engine.update import Optimizers
 from pentimento.errors import CheckpointError, ConfigError
 from pentimento.labels import CELEBAMASK19
+from pentimento.world.positions import layout, positions
 
 SIDE = 64
 
@@ -38,31 +39,38 @@ SIDE = 64
 def faces(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("faces")
     random = np.random.default_rng(0)
-    for part in ("images", "labels", "truths", "maps"):
+    for part in ("images", "labels", "truths", "maps", "panoptic"):
         (folder / part).mkdir()
+    shape = layout(32)
+    texels = [positions(seed, 32).reshape(-1, 3)[shape.texels] for seed in range(2)]
+    marks = [(each * shape.blend[..., None]).sum(1)[:, :2] * SIDE for each in texels]
     for person in range(24):
         coarse = random.random((6, 6, len(CELEBAMASK19)))
         labels = cv2.resize(coarse, (SIDE, SIDE)).argmax(2).astype(np.uint8)
         image = random.integers(0, 256, (SIDE, SIDE, 3), np.uint8)
         cv2.imwrite(str(folder / "labels" / f"{person}.png"), labels)
         cv2.imwrite(str(folder / "images" / f"{person}.png"), cv2.blur(image, (5, 5)))
-        points = random.uniform(0.2, 0.8, (68, 2)) * SIDE
-        points[[36, 45]] = [0.3 * SIDE, 0.4 * SIDE], [0.7 * SIDE, 0.4 * SIDE]
-        marks = [[x, y, True] for x, y in points.tolist()]
-        truths = json.dumps({"landmarks": {"68": marks}})
-        (folder / "truths" / f"{person}.json").write_text(truths)
+        points = [[x, y, True] for x, y in marks[person % 2].tolist()]
+        truths = {"seed": person % 2, "size": SIDE, "landmarks": {"68": points}}
+        (folder / "truths" / f"{person}.json").write_text(json.dumps(truths))
         uv = cv2.resize(random.random((4, 4, 2)), (SIDE, SIDE)).astype(np.float16)
         depth = np.where(labels > 0, 10.0 + coarse[:1, :1, 0], np.inf).astype(np.float32)
-        np.savez(folder / "maps" / f"{person}.npz", uv=uv, covered=labels > 0, depth=depth)
+        parts = (labels + 1).astype(np.uint8)  # of people in scenes
+        maps = {"uv": uv, "covered": labels > 0, "depth": depth, "parts": parts}
+        np.savez(folder / "maps" / f"{person}.npz", **maps)
     objects = [[8 + 4 * person % 24, 12, 24, 20 + person] for person in range(24)]
     table = {
         "images": [{"id": person, "file_name": f"{person}.png"} for person in range(24)],
         "categories": [{"id": 1, "name": "person"}],
         "annotations": [
-            {"image_id": person, "category_id": 1, "bbox": box}
+            {"image_id": person, "category_id": 1, "bbox": box, "track_id": 1}
             for person, box in enumerate(objects)
         ],
     }
+    for person, (left, top, width, height) in enumerate(objects):
+        owner = np.zeros((SIDE, SIDE, 3), np.uint8)  # BGR: id 1 is red
+        owner[top : top + height, left : left + width, 2] = 1
+        cv2.imwrite(str(folder / "panoptic" / f"{person}.png"), owner)
     (folder / "instances.json").write_text(json.dumps(table))
     return folder
 

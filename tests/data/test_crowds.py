@@ -5,8 +5,11 @@ import cv2
 import numpy as np
 import pytest
 
-from pentimento.data.crowds import SMALLEST, Portrait, compose, open_crowds
+from pentimento.data.collage import SMALLEST, Crowd, Portrait, compose, face_mesh, window
+from pentimento.data.crowds import open_crowds
 from pentimento.errors import DataError
+from pentimento.world.face_mesh import VERTICES
+from pentimento.world.portraits import portrait
 
 POINTS = np.array([[40.0, 50], [60, 50], [50, 62], [42, 74], [58, 74]])
 BOX = np.array([28.0, 26, 72, 92])
@@ -22,7 +25,7 @@ def marked(vertices: int = 0) -> Portrait:
 
 
 def test_mirroring_swaps_left_and_right_and_forgets_what_it_cannot_know():
-    once = marked(5).mirrored()
+    once = marked(5).mirrored()  # nobody knows which of five vertices are partners
     np.testing.assert_allclose(once.points[0], [40, 50])
     np.testing.assert_allclose(once.box, [28, 26, 72, 92])
     assert np.isnan(once.vertices).all()
@@ -73,9 +76,65 @@ def test_vertices_move_and_scale_with_the_face():
     for seed in range(20):
         made = compose([marked(5)], 128, np.random.default_rng(seed))
         for points, surface in zip(made.points, made.vertices, strict=True):
+            if np.isnan(surface).all():  # mirrored
+                continue
             np.testing.assert_allclose(surface[:, :2], points, atol=1e-3)
             scale = np.hypot(*(points[1] - points[0])) / 20
             np.testing.assert_allclose(surface[:, 2], scale * np.arange(5), rtol=1e-3)
+
+
+def test_the_mirror_of_a_face_is_the_face_of_the_mirror():
+    mesh = portrait(7, 64).vertices.xyz.astype(float)
+    face = Portrait(marked().image, BOX, POINTS, mesh)
+    once = face.mirrored()
+    nose, width = mesh[0], marked().image.shape[1]
+    np.testing.assert_allclose(once.vertices[0], [width - nose[0], nose[1], nose[2]])
+    # The subject's left is to the right of its right, in the mirror too.
+    right_first = mesh[:, 0] < mesh[face_mesh().mirror, 0] - 4
+    assert right_first.sum() > 50
+    assert (once.vertices[:, 0] < once.vertices[face_mesh().mirror, 0])[right_first].all()
+    np.testing.assert_allclose(once.mirrored().vertices, mesh)
+
+
+def test_parts_of_scenes_carry_all_truths_along():
+    box = np.array([[20, 20, 60, 76]], np.float32)
+    five = np.array([[[30, 40], [50, 40], [40, 50], [32, 62], [48, 62]]], np.float32)
+    surface = np.concatenate([five, np.arange(5, dtype=np.float32)[None, :, None]], 2)
+    image = np.zeros((100, 120, 3), np.uint8)
+    flipped = 0
+    for seed in range(30):
+        seen = window(Crowd(image, box, five, surface), 96, np.random.default_rng(seed))
+        for points, vertices in zip(seen.points, seen.vertices, strict=True):
+            assert points[0, 0] < points[1, 0]  # the eye on the left of the picture
+            if np.isnan(vertices).any():
+                flipped += 1
+                continue
+            np.testing.assert_allclose(vertices[:, :2], points, rtol=1e-5)
+            scale = (points[1, 0] - points[0, 0]) / 20
+            np.testing.assert_allclose(vertices[:, 2], scale * np.arange(5), rtol=1e-4)
+    assert 3 < flipped < 27
+
+
+def test_rendered_portraits_bring_their_own_truths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("PENTIMENTO_CACHE", str(tmp_path))
+    drawn = []
+
+    def draw(seed: int) -> Crowd:
+        drawn.append(seed)
+        mesh = np.zeros((1, VERTICES, 3), np.float32)
+        return Crowd(marked().image, BOX[None].astype(np.float32), POINTS[None], mesh)
+
+    monkeypatch.setattr("pentimento.data.crowds._draw_portrait", draw)
+    known = open_crowds("world:count=2", "train", 64, VERTICES)
+    made = [known.sample(0, np.random.default_rng(seed)) for seed in range(9)]
+    assert all(np.isfinite(each.vertices).all() for each in made)
+    assert sum(len(each.boxes) for each in made) > 5
+    assert len(drawn) == 2  # the cache has them
+    unknown = open_crowds("world:count=2", "train", 64, 7)
+    assert np.isnan(unknown.sample(0, np.random.default_rng(0)).vertices).all()
+    assert len(drawn) == 2
+    with pytest.raises(DataError, match="world:count=3000"):
+        open_crowds("world:count=0", "train", 64)
 
 
 def test_portraits_without_a_face_make_pictures_without_a_face():

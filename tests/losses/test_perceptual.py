@@ -94,6 +94,8 @@ def test_a_judge_sees_as_imagenet_was_seen_and_keeps_its_file(tmp_path: Path) ->
     net, _ = load_vgg(file, 16, taps)
     assert torch.allclose(seen, net((picture / 2 + 0.5 - mean) / deviation)[0], atol=1e-6)
     assert judge.digest.numel() == 32
+    (plain,) = Judge(f"vgg16:{file}", taps, imagenet=False)(picture)
+    assert torch.allclose(plain, net(picture)[0], atol=1e-6)
 
     safetensors.torch.save_file({k: v + 1 for k, v in state.items()}, file)
     resumed = Judge(f"vgg16:{file}", taps)

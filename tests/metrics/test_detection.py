@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from pentimento.metrics.detection import average_precision
+from pentimento.metrics.detection import average_precision, errors_of_found
 from pentimento.structures import Boxes
 
 ONE = np.array([[10.0, 10, 50, 60]])
@@ -40,3 +40,17 @@ def test_pictures_without_truths_or_answers():
 def test_every_picture_needs_its_answers():
     with pytest.raises(ValueError, match="2 pictures"):
         average_precision([ONE, ONE], [found(ONE, [0.9])])
+
+
+def test_errors_count_for_faces_that_were_found_in_units_of_each():
+    truths = np.array([[0, 0, 10, 10], [20, 20, 30, 30], [50, 50, 60, 60]], np.float32)
+    wanted = np.array([[[2, 2], [8, 8]], [[22, 22], [28, 28]], [[52, 52], [np.nan, 58]]])
+    found = Boxes(truths[[1, 2, 0]] + 1, np.ones(3, np.float32))
+    placed = wanted[[1, 2, 0]] + [3.0, 4.0]
+    unit = np.array([10.0, 5.0, 1.0])
+    assert errors_of_found(found, truths, unit, placed, wanted) == pytest.approx([0.5, 1.0])
+    unit[1] = 0  # eyes in a line, one behind the other
+    assert errors_of_found(found, truths, unit, placed, wanted) == pytest.approx([0.5])
+    far = Boxes(truths + 8, np.ones(3, np.float32))
+    assert errors_of_found(far, truths, unit, placed, wanted) == []
+    assert errors_of_found(found, truths[:0], unit[:0], placed, wanted[:0]) == []

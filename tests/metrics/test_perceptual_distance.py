@@ -4,7 +4,7 @@ import pytest
 from skimage.data import astronaut
 
 from pentimento.metrics.images import sharpness, ssim
-from pentimento.metrics.perceptual import PerceptualDistance
+from pentimento.metrics.perceptual import Likeness, PerceptualDistance
 
 
 @pytest.fixture(scope="module")
@@ -47,3 +47,16 @@ def test_sharpness_by_hand_and_under_blur(face: np.ndarray) -> None:
     ramp = np.tile(np.arange(4, dtype=np.uint8) * 51, (3, 1))  # a fifth of the range per pixel
     assert sharpness(ramp) == pytest.approx(0.2)
     assert sharpness(cv2.GaussianBlur(face, (0, 0), 2)) < 0.6 * sharpness(face)
+
+
+def test_likeness_averages_and_sees_looks_only_in_colours(face: np.ndarray) -> None:
+    truths = np.stack([face, face]).astype(np.float32) / 255
+    pictures = np.stack([truths[0], cv2.blur(truths[1], (5, 5))])
+    likeness = Likeness()
+    likeness.add(truths, pictures)
+    found = likeness.value()
+    assert found["ssim"] == pytest.approx((1 + ssim(truths[1], pictures[1])) / 2)
+    assert found["looks"] == pytest.approx(PerceptualDistance()(truths[1], pictures[1]) / 2)
+    greys = Likeness()
+    greys.add(truths[1:, ..., :1], pictures[1:, ..., :1])
+    assert greys.value().keys() == {"ssim", "psnr"}

@@ -12,7 +12,7 @@ from click.testing import CliRunner
 from PIL import Image
 
 from pentimento import models
-from pentimento.data.crowds import Crowd
+from pentimento.data.collage import Crowd
 from pentimento.ops.face_points import face_box
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "session"))

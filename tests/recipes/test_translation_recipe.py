@@ -48,9 +48,14 @@ def test_photos_are_cut_where_the_frame_says_and_partners_share_a_name(
     for end, folder in (("03", "neutral"), ("08", "smiling")):
         picture(data / "london_faces" / folder / f"001_{end}.jpg", (100, 100), 1)
     picture(data / "congress_gray" / "A1.jpg", (125, 100), 2)
+    for folder in ("female", "male"):
+        picture(data / "faker_portraits" / folder / "0.jpg", (100, 100), 3)
     recipe.prepare((), data, tmp_path / "out")
     found = {str(p.relative_to(tmp_path / "out")) for p in (tmp_path / "out").rglob("*.png")}
-    assert found == {"smiles/A/001.png", "smiles/B/001.png", "congress/A1.png"}
+    assert found == {
+        "smiles/A/001.png", "smiles/B/001.png", "congress/congress_gray-A1.png",
+        "faker/female-0.png", "faker/male-0.png",
+    }  # fmt: skip
     with Image.open(tmp_path / "out" / "smiles" / "A" / "001.png") as cut:
         assert cut.size == (recipe._LOAD, recipe._LOAD)
 

@@ -123,3 +123,27 @@ def test_another_s_lips_come_without_the_moustache_above_them(skin: tuple[int, i
     result = paint(builder.build()).image
     np.testing.assert_allclose(result[117:123, 72:120], image[117:123, 72:120], atol=14)
     assert result[126:137, 82:110].mean(2).max() < 215  # no brighter than the face's own lights
+
+
+def test_the_lips_of_a_dark_face_do_not_come_out_white_on_a_fair_one() -> None:
+    theirs = donor((95, 60, 48))
+    theirs.image[126:137, 80:112] = (105, 54, 48)  # as light as their own skin
+    image, labels = face((215, 175, 155))
+    builder = SceneBuilder(image, labels, SIDE / 256)
+    builder.swap("mouth", theirs)
+    lips = paint(builder.build()).image[127:136, 84:108].reshape(-1, 3).mean(0)
+    assert lips.mean() < 180  # of skin with a mean of 182
+    assert lips[0] - lips[1] > 25  # red
+
+
+def test_a_darker_complexion_shows_less_of_a_blush() -> None:
+    image, labels = face((225, 185, 165))
+    blush = np.s_[100:120, 58:84]
+    image[blush] *= (1.0, 0.8, 0.8)
+    builder = SceneBuilder(image, labels, SIDE / 256)
+    builder.restyle("skin", donor((120, 78, 60)), 1.0)
+    before, after = (to_lab(each)[..., 1] for each in (image, paint(builder.build()).image))
+    beside = np.s_[64:72, 90:104]
+    assert after[blush].mean() - after[beside].mean() < 0.8 * (
+        before[blush].mean() - before[beside].mean()
+    )

@@ -107,3 +107,35 @@ def test_a_part_of_a_face_is_not_a_second_face():
 def test_a_photo_without_faces_and_a_dot_of_a_photo():
     assert detect(discs(30, 50), DiscFinder()) == []
     assert detect(np.zeros((1, 1, 3), np.uint8), DiscFinder()) == []
+
+
+def test_a_small_photo_is_enlarged_for_its_smallest_faces_and_a_large_one_is_not():
+    tiny = (300, 200, 3)  # seven pixels: too small for the finder until it is enlarged
+    (face,) = detect(discs(384, 512, tiny), DiscFinder())
+    np.testing.assert_allclose(face.box, [297, 197, 304, 204], atol=1)
+    finder = DiscFinder()
+    assert detect(discs(1200, 1600, (300, 200, 3)), finder) == []
+    assert max(max(shape) for shape in finder.looked) <= 1024
+    # What is large at the photo's own size is not asked for again: its enlargement adds nothing.
+    (face,) = detect(discs(384, 512, (250, 200, 60)), DiscFinder())
+    np.testing.assert_allclose(face.box, [190, 140, 311, 261], atol=4)
+
+
+def test_a_face_seen_twice_is_where_it_was_seen_on_average():
+    class Wavering(DiscFinder):
+        """Misplaces what it sees in every second picture."""
+
+        def predict(self, image: np.ndarray, *, threshold: float = 0.5) -> SimpleNamespace:
+            found = super().predict(image, threshold=threshold)
+            shift = np.float32(8 * (len(self.looked) % 2))
+            rows = found.boxes.xyxy + shift
+            return SimpleNamespace(
+                boxes=Boxes(rows, found.boxes.scores), points=found.points + shift
+            )
+
+    (steady,) = detect(discs(192, 300, (150, 90, 40)), DiscFinder())
+    (face,) = detect(discs(192, 300, (150, 90, 40)), Wavering())
+    moved = face.points[2] - steady.points[2]
+    assert (moved > 2).all()
+    assert (moved < 11).all()
+    np.testing.assert_allclose(face.box - steady.box, np.tile(moved, 2), atol=0.5)

@@ -16,6 +16,7 @@ Examples:
   pentimento convert checkpoints/facades/latest_net_G.pth -o models/facades
   pentimento convert checkpoints/horse2zebra -o models/horse2zebra --epoch 200
   pentimento convert mosaic.pth -o models/mosaic
+  pentimento convert 79999_iter.pth -o models/bisenet
   pentimento convert vgg19-dcbb9e9d.pth -o vgg19.safetensors
   pentimento convert models/horse2zebra --to official -o checkpoints/again
   pentimento convert models/facades --to official -o latest_net_G.pth"""
@@ -49,9 +50,11 @@ def command(
 ) -> None:
     """Convert SOURCE: an official .pth, the folder of several, or one of our models.
 
-    Known are pix2pix, CycleGAN, pix2pixHD, BicycleGAN, fast neural style, SRResNet and RRDB of
-    BasicSR and ESRGAN; RetinaFace, face-HRNet, princeton-vl's stacked hourglass, FAN, CornerNet
-    and both CenterNets; and torchvision's VGG, for perceptual losses. The architecture is read from
+    Known are mask-guided portrait editing, MaskGAN, the swapping autoencoder, pix2pix, CycleGAN,
+    pix2pixHD, BicycleGAN, SPADE, fast neural style, SRResNet and RRDB of BasicSR and ESRGAN;
+    CelebAMask-HQ's and BiSeNet's face parsers, RetinaFace, face-HRNet, princeton-vl's stacked
+    hourglass, FAN, CornerNet, both CenterNets and DensePose; and torchvision's VGG, for perceptual
+    losses. The architecture is read from
     the keys. Loading is strict: every key is used, or named with the reason why it was dropped.
     Files are read as plain tensors only; nothing in them is executed.
     """

@@ -10,16 +10,37 @@ from pentimento.compat import (
     centernet,
     cornernet,
     densepose,
+    face_parsing,
     landmarks,
+    maskgan,
+    portrait,
     retinaface,
     style_transfer,
     super_resolution,
+    swapping_autoencoder,
     translation,
 )
 from pentimento.compat.official import State, read_pth
 from pentimento.errors import CheckpointError
+from pentimento.systems.generate.maskgan import MaskGAN
+from pentimento.systems.generate.portrait import Portrait
 from pentimento.systems.generate.style_transfer import StyleTransfer
 from pentimento.systems.generate.super_resolution import SuperResolution
+from pentimento.systems.generate.swapping_autoencoder import SwappingAutoencoder
+from pentimento.systems.perceive.face_parsing import FaceParsing
+
+_GENERATORS: Final[tuple[Any, ...]] = (style_transfer, super_resolution, maskgan)
+"""Modules whose `from_official` tells what it left out."""
+_COMPLETE: Final[tuple[Any, ...]] = (
+    swapping_autoencoder, face_parsing, landmarks, retinaface, cornernet, centernet, densepose,
+)  # fmt: skip
+"""Modules whose files hold all there is."""
+_WRITTEN: Final[dict[type, Any]] = {
+    Portrait: portrait,
+    MaskGAN: maskgan,
+    SwappingAutoencoder: swapping_autoencoder,
+    FaceParsing: face_parsing,
+}
 
 _VGG: Final = {26: (16, "features.24.weight"), 32: (19, "features.34.weight")}
 """Tensors of its convolutions → depth, and one that the other depth has not."""
@@ -29,9 +50,8 @@ def load_official(path: Path, epoch: str = "latest") -> tuple[Any, dict[str, str
     """Build the system of an official checkpoint.
 
     Args:
-        path: a `.pth` of fast neural style, BasicSR or ESRGAN, RetinaFace, face-HRNet,
-            princeton-vl's hourglass, FAN, CornerNet, either CenterNet or DensePose; or a file or
-            folder of a translation (`compat/translation.py`).
+        path: a `.pth` of a system that a module of this package reads, or the folder of
+            `<epoch>_net_G.pth` and what belongs to it.
         epoch: which files of the folder.
 
     Returns:
@@ -40,16 +60,18 @@ def load_official(path: Path, epoch: str = "latest") -> tuple[Any, dict[str, str
     Raises:
         CheckpointError: it is none of these, or holds more than tensors.
     """
-    if path.is_file():
-        state = read_pth(path, (*super_resolution.WRAPPERS, "state_dict", "model"))
-        if style_transfer.recognises(state):
-            return style_transfer.from_official(state)
-        if super_resolution.recognises(state):
-            return super_resolution.from_official(state)
-        perceivers: tuple[Any, ...] = (landmarks, retinaface, cornernet, centernet, densepose)
-        for perceiver in perceivers:
-            if perceiver.recognises(state):
-                return perceiver.from_official(state), {}
+    if portrait.recognises(path, epoch):
+        return portrait.from_folder(path, epoch)
+    file = path / f"{epoch}_net_G.pth" if path.is_dir() else path
+    if file.is_file():
+        state = read_pth(file, (*super_resolution.WRAPPERS, "state_dict", "model"))
+        for generator in _GENERATORS:
+            if generator.recognises(state):
+                told: tuple[Any, dict[str, str]] = generator.from_official(state)
+                return told
+        for complete in _COMPLETE:
+            if complete.recognises(state):
+                return complete.from_official(state), {}
     return translation.load_official(path, epoch)
 
 
@@ -64,6 +86,10 @@ def save_official(system: Any, folder: Path, epoch: str = "latest") -> list[Path
     """
     if isinstance(system, translation.Convertible):
         return translation.save_official(system, folder, epoch)
+    for kind, module in _WRITTEN.items():
+        if isinstance(system, kind):
+            files: list[Path] = module.to_files(system, folder, epoch)
+            return files
     content: dict[str, Any]
     if isinstance(system, StyleTransfer):
         content = dict(style_transfer.to_official(system.networks["transformer"].state_dict()))
@@ -73,7 +99,8 @@ def save_official(system: Any, folder: Path, epoch: str = "latest") -> list[Path
     else:
         raise CheckpointError(
             f"{type(system).__name__} is not written back; pix2pix, cyclegan, pix2pixhd, "
-            "bicyclegan, style_transfer and super_resolution are"
+            "bicyclegan, spade, style_transfer, super_resolution, portrait, maskgan, "
+            "swapping_autoencoder and face_parsing are"
         )
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{epoch}_net_G.pth"

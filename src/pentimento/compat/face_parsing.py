@@ -6,15 +6,16 @@ into CelebAMask-HQ order, `to_bisenet_order` moves them back.
 
 import re
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Final
 
 import torch
 from torch import Tensor
 
-from pentimento.compat.official import KeyMap, State
+from pentimento.compat.official import KeyMap, State, write_pth
 from pentimento.errors import CheckpointError
 from pentimento.labels import BISENET19, CELEBAMASK19
-from pentimento.systems.perceive.face_parsing import FaceParsing, bisenet, paper
+from pentimento.systems.perceive.face_parsing import BiSeNet, FaceParsing, UNet, bisenet, paper
 
 _LAST_LAYERS: Final = ("out.1.weight", "out16.1.weight", "out32.1.weight")
 
@@ -66,23 +67,33 @@ YAKHYO: Final = KeyMap("BiSeNet for faces (renamed)", _yakhyo)
 """For `face_parsing.BiSeNet`, class order apart."""
 
 
+_FIRST: Final = {
+    "conv1.conv1.0.weight": (paper, UNET),
+    "cp.resnet.conv1.weight": (bisenet, BISENET),
+    "fpn.backbone.conv1.weight": (bisenet, YAKHYO),
+}
+"""A key that only one of the three has → preset and key map."""
+
+
+def recognises(official: Mapping[str, Tensor]) -> bool:
+    """Tell whether a state is one of the three parsers, going by its keys."""
+    return any(key in official for key in _FIRST)
+
+
 def from_official(official: Mapping[str, Tensor]) -> FaceParsing:
     """Return the system of an official parser's state; which one it is shows in its keys.
 
     Raises:
         CheckpointError: it is none of the three, or not complete.
     """
-    if "conv1.conv1.0.weight" in official:
-        system, keys = FaceParsing(paper()), UNET
-    elif "cp.resnet.conv1.weight" in official:
-        system, keys = FaceParsing(bisenet()), BISENET
-    elif "fpn.backbone.conv1.weight" in official:
-        system, keys = FaceParsing(bisenet()), YAKHYO
-    else:
+    found = next((value for key, value in _FIRST.items() if key in official), None)
+    if found is None:
         raise CheckpointError(
             "not the state of a face parser that is known here (CelebAMask-HQ's U-Net, "
             f"zllrunning's or yakhyo's BiSeNet with ResNet-18); it has {sorted(official)[:3]}"
         )
+    preset, keys = found
+    system = FaceParsing(preset())
     network = system.networks["parser"]
     ours = keys.from_official(official, network.state_dict())
     if keys is not UNET:
@@ -96,3 +107,23 @@ def to_bisenet_order(ours: Mapping[str, Tensor]) -> State:
     """Return the state of our BiSeNet with its answers in the official class order."""
     order = torch.tensor(CELEBAMASK19.values(*BISENET19.classes))
     return {**ours, **{key: ours[key][order] for key in _LAST_LAYERS}}
+
+
+def to_files(system: FaceParsing, folder: Path, epoch: str) -> list[Path]:
+    """Write the parser as its authors save it, BiSeNet as zllrunning does; return the file.
+
+    Raises:
+        CheckpointError: it is the compact network, which is this project's own.
+    """
+    network = system.networks["parser"]
+    if isinstance(network, UNet):
+        return [write_pth(network, UNET, folder, epoch, "G")]
+    if not isinstance(network, BiSeNet):
+        raise CheckpointError(
+            "only the U-Net and BiSeNet have an official form; this is a compact parser"
+        )
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{epoch}_iter.pth"
+    state = BISENET.to_official(to_bisenet_order(network.state_dict()))
+    torch.save({key: tensor.cpu().clone() for key, tensor in state.items()}, path)
+    return [path]

@@ -8,7 +8,7 @@ from typing import Final
 import torch
 from torch import Tensor
 
-from pentimento.compat.official import KeyMap, State, read_pth
+from pentimento.compat.official import KeyMap, State, write_pth
 from pentimento.errors import CheckpointError
 from pentimento.systems.generate.maskgan import Config, MaskGAN
 
@@ -101,49 +101,51 @@ def vae(levels: int = 7) -> KeyMap:
     return KeyMap("MaskGAN's mask VAE", official)
 
 
-def config_of(shapes: Mapping[str, Sequence[int]], size: int = 512) -> Config:
-    """Infer the configuration from the shapes of an official generator.
+def recognises(official: Mapping[str, Tensor]) -> bool:
+    """Tell whether a state is MaskGAN's generator, going by its keys."""
+    return "enc_style.model_last.1.weight" in official
 
-    Args:
-        shapes: official key → shape.
-        size: of the pictures, which the shapes do not tell.
 
-    Raises:
-        CheckpointError: it is another network's state.
-    """
+def _config(shapes: Mapping[str, Sequence[int]]) -> Config:
+    """Infer the configuration from the shapes of an official generator."""
     blocks = [
         int(found[1])
         for key in shapes
         if (found := re.fullmatch(r"model\.(\d+)\.conv_block\.0\.conv\.weight", key))
     ]
-    style = "enc_style.model_last.1.weight"
-    if not blocks or "model.1.weight" not in shapes or style not in shapes:
-        raise CheckpointError("this is not a checkpoint of MaskGAN's generator")
+    if not blocks or "model.1.weight" not in shapes:
+        raise CheckpointError("this is not a whole checkpoint of MaskGAN's generator")
     width, classes = shapes["model.1.weight"][:2]
     return Config(
-        size=size,
         width=width,
         classes=classes,
         downs=(min(blocks) - 4) // 3,
         blocks=len(blocks),
-        style_width=shapes[style][1],
+        style_width=shapes["enc_style.model_last.1.weight"][1],
     )
 
 
-def read_official(path: Path, size: int = 512) -> MaskGAN:
-    """Read `latest_net_G.pth`; the other networks, which nothing but training needs, are new.
-
-    Args:
-        path: the file.
-        size: of the pictures to work on, 512 for the official file.
+def from_official(official: Mapping[str, Tensor]) -> tuple[MaskGAN, dict[str, str]]:
+    """Return the system of an official generator's state, and what was left out or assumed.
 
     Raises:
-        CheckpointError: the file is damaged or holds something else.
+        CheckpointError: it is another network's state, or not complete.
     """
-    official = read_pth(path)
-    config = config_of({key: tuple(tensor.shape) for key, tensor in official.items()}, size)
+    config = _config({key: tuple(tensor.shape) for key, tensor in official.items()})
     system = MaskGAN(config)
     network = system.networks["generator"]
     keys = generator(config.downs, config.blocks)
     network.load_state_dict(keys.from_official(official, network.state_dict()))
-    return system
+    for name in [name for name in system.networks if name != "generator"]:
+        del system.networks[name]
+    return system, {
+        "size": f"assumed {config.size}, as published; --set size for another",
+        "blender, mask_encoder, mask_decoder, critic": "none: only training needs them, and the "
+        "official file holds the generator alone",
+    }
+
+
+def to_files(system: MaskGAN, folder: Path, epoch: str) -> list[Path]:
+    """Write the generator as the official code does; return the file."""
+    keys = generator(system.config.downs, system.config.blocks)
+    return [write_pth(system.networks["generator"], keys, folder, epoch, "G")]

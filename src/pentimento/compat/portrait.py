@@ -5,13 +5,17 @@ The official files call the eye on the picture's left "left"; here left is the s
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
 import torch
 from torch import Tensor
 
+from pentimento import models
+from pentimento.compat.official import read_pth
 from pentimento.errors import CheckpointError
+from pentimento.systems.generate.portrait import Portrait, paper
 
 State = Mapping[str, Tensor]
 Pairs = list[tuple[str, str]]
@@ -125,7 +129,12 @@ def from_official(network: str, state: State) -> dict[str, Tensor]:
     return _rename(network, bare, [(theirs, ours) for ours, theirs in NETWORKS[network][1]])
 
 
-def read_official(folder: Path) -> dict[str, Tensor]:
+def recognises(folder: Path, epoch: str = "latest") -> bool:
+    """Tell whether a folder holds this system's files, going by their names."""
+    return (folder / f"{epoch}_net_encoder_hair.pth").is_file()
+
+
+def read_official(folder: Path, epoch: str = "latest") -> dict[str, Tensor]:
     """Read the official files of a folder into one state for `Portrait.networks`.
 
     Networks whose file is missing are missing in the result; the parser's keys start with
@@ -136,20 +145,71 @@ def read_official(folder: Path) -> dict[str, Tensor]:
     """
     state: dict[str, Tensor] = {}
     for network, (path, _) in NETWORKS.items():
-        file = folder / f"latest_net_{network}.pth"
-        if not file.is_file():
-            continue
-        try:
-            content = torch.load(file, map_location="cpu", weights_only=True)
-        except Exception as error:  # torch raises many kinds for damaged files
-            raise CheckpointError(f"{file}: cannot be read as plain tensors ({error})") from error
-        if not isinstance(content, dict) or not all(
-            isinstance(value, Tensor) for value in content.values()
-        ):
-            raise CheckpointError(f"{file}: expected a plain dictionary of tensors")
-        state |= {path + key: value for key, value in from_official(network, content).items()}
+        file = folder / f"{epoch}_net_{network}.pth"
+        if file.is_file():
+            found = from_official(network, read_pth(file))
+            state |= {path + key: value for key, value in found.items()}
     if not state:
         raise CheckpointError(
-            f"{folder}: no latest_net_<X>.pth file here, X being one of {', '.join(NETWORKS)}"
+            f"{folder}: no {epoch}_net_<X>.pth file here, X being one of {', '.join(NETWORKS)}"
         )
     return state
+
+
+def from_folder(folder: Path, epoch: str = "latest") -> tuple[Portrait, dict[str, str]]:
+    """Return the system of a folder of official files, and what was left out: name → why.
+
+    Raises:
+        CheckpointError: a file that painting needs is missing, or one is another network's.
+    """
+    state = read_official(folder, epoch)
+    notes = {}
+    if any(key.startswith("parser.") for key in state):
+        state = {key: value for key, value in state.items() if not key.startswith("parser.")}
+        notes["P"] = "left out: the parser judges training only, which --set parser=… can name anew"
+    there = {key.partition(".")[0] for key in state}
+    if missing := sorted({"generator", "encoders", "decoders"} - there):
+        files = [f"{epoch}_net_{x}.pth" for x, (path, _) in NETWORKS.items()
+                 if path.partition(".")[0] in missing]  # fmt: skip
+        raise CheckpointError(f"{folder}: {', '.join(files)} are missing; painting needs them")
+    code = next(value for key, value in state.items() if key.endswith(".mean.2.weight"))
+    config = replace(
+        paper(),
+        width=state["generator.label_encoder.1.weight"].shape[0],
+        code=code.shape[0],
+        parser="none",
+        perceptual="none",
+    )
+    if "critic_paired" in there:
+        first = state["critic_paired.scales.0.layers.0.0.weight"]
+        config = replace(config, critic_width=first.shape[0])
+    system = Portrait(config)
+    for name in [name for name in system.networks if name not in there]:
+        del system.networks[name]
+        notes[name] = "none: its file is not there, and only training needs it"
+    models.restore(system.networks, state, str(folder))
+    return system, notes
+
+
+def to_files(system: Portrait, folder: Path, epoch: str) -> list[Path]:
+    """Write a system's networks as the official code saves them; return the files.
+
+    Raises:
+        CheckpointError: it is no model of the paper's family.
+    """
+    if system.config.family != "paper":
+        raise CheckpointError(
+            "only portrait models of family=paper have an official form; this one keeps textures"
+        )
+    ours = models.weights(system.networks)
+    folder.mkdir(parents=True, exist_ok=True)
+    files = []
+    for network, (path, _) in NETWORKS.items():
+        state = {k.removeprefix(path): v for k, v in ours.items() if k.startswith(path)}
+        if state:
+            files.append(folder / f"{epoch}_net_{network}.pth")
+            named = to_official(network, state)
+            torch.save(
+                {key: value.detach().cpu().clone() for key, value in named.items()}, files[-1]
+            )
+    return files

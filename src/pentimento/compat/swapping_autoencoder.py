@@ -8,7 +8,7 @@ from typing import Final
 import torch
 from torch import Tensor
 
-from pentimento.compat.official import KeyMap, State, read_pth
+from pentimento.compat.official import KeyMap, State
 from pentimento.errors import CheckpointError
 from pentimento.nn.stylegan import BILINEAR, Blur
 from pentimento.systems.generate.swapping_autoencoder import Config, SwappingAutoencoder
@@ -89,7 +89,7 @@ def whole(structure_downs: int = 4) -> KeyMap:
     return KeyMap("the swapping autoencoder", official, unused)
 
 
-def config_of(shapes: Mapping[str, Sequence[int]]) -> Config:
+def _config(shapes: Mapping[str, Sequence[int]]) -> Config:
     """Infer the configuration from the shapes of a whole official checkpoint.
 
     Raises:
@@ -129,15 +129,29 @@ def config_of(shapes: Mapping[str, Sequence[int]]) -> Config:
         ) from error
 
 
-def read_official(path: Path) -> SwappingAutoencoder:
-    """Read a whole checkpoint file, `{N}k_checkpoint.pth`.
+def recognises(official: Mapping[str, Tensor]) -> bool:
+    """Tell whether a state is a whole swapping autoencoder, going by its keys."""
+    return "E.FromRGB.Conv.weight" in official
+
+
+def from_official(official: Mapping[str, Tensor]) -> SwappingAutoencoder:
+    """Return the system of a whole official state.
 
     Raises:
-        CheckpointError: the file is damaged or holds something else.
+        CheckpointError: it is another network's state, or not complete.
     """
-    official = read_pth(path)
-    config = config_of({key: tuple(tensor.shape) for key, tensor in official.items()})
+    config = _config({key: tuple(tensor.shape) for key, tensor in official.items()})
     system = SwappingAutoencoder(config)
     keys = whole(config.structure_downs)
     system.networks.load_state_dict(keys.from_official(official, system.networks.state_dict()))
     return system
+
+
+def to_files(system: SwappingAutoencoder, folder: Path, epoch: str) -> list[Path]:
+    """Write all four networks as the official code does; return the file."""
+    keys = whole(system.config.structure_downs)
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{epoch}_checkpoint.pth"
+    state = keys.to_official(system.networks.state_dict())
+    torch.save({key: tensor.cpu().clone() for key, tensor in state.items()}, path)
+    return [path]

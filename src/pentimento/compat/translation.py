@@ -4,15 +4,16 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
-from pentimento.compat import bicyclegan, pix2pix, pix2pixhd
+from pentimento.compat import bicyclegan, pix2pix, pix2pixhd, spade
 from pentimento.compat.official import plain, read_pth
 from pentimento.errors import CheckpointError
 from pentimento.systems.generate.bicyclegan import BicycleGAN
 from pentimento.systems.generate.cyclegan import CycleGAN
 from pentimento.systems.generate.pix2pix import Pix2Pix
 from pentimento.systems.generate.pix2pixhd import Pix2PixHD
+from pentimento.systems.generate.spade import SPADE
 
-Convertible = Pix2Pix | CycleGAN | Pix2PixHD | BicycleGAN
+Convertible = Pix2Pix | CycleGAN | Pix2PixHD | BicycleGAN | SPADE
 _ENDS: Final = ("G", "E", "D", "D2", *pix2pix.CYCLE.values())
 
 
@@ -50,6 +51,8 @@ def _family(files: Mapping[str, Path]) -> tuple[Convertible, dict[str, str]]:
         return bicyclegan.from_files(files)
     if pix2pixhd.is_generator(state):
         return pix2pixhd.from_files(files)
+    if spade.is_generator(state):
+        return spade.from_files(files)
     if "E" in files:
         raise CheckpointError(
             f"{files['E']} stands beside a plain generator: BicycleGAN with the style in the input "
@@ -71,4 +74,6 @@ def save_official(system: Convertible, folder: Path, epoch: str = "latest") -> l
         return pix2pixhd.to_files(system, folder, epoch)
     if isinstance(system, BicycleGAN):
         return bicyclegan.to_files(system, folder, epoch)
+    if isinstance(system, SPADE):
+        return spade.to_files(system, folder, epoch)
     return pix2pix.to_files(system, folder, epoch)

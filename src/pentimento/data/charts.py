@@ -111,10 +111,10 @@ class ChartFaces:
         face = self._faces[int(rng.integers(low, high))]
         image, labels, uv, covered = face.read()
         part = parts_of(labels, uv, covered)
-        matrix = _placed(image.shape[0], self._size, rng if self._varied else None)
-        image = _moved(image, matrix, self._size, cv2.INTER_AREA, cv2.BORDER_REPLICATE)
-        part = _moved(part, matrix, self._size, cv2.INTER_NEAREST)
-        uv = _moved(uv.astype(np.float32), matrix, self._size, cv2.INTER_NEAREST)
+        matrix = placed(image.shape[0], self._size, rng if self._varied else None)
+        image = moved(image, matrix, self._size, cv2.INTER_AREA, cv2.BORDER_REPLICATE)
+        part = moved(part, matrix, self._size, cv2.INTER_NEAREST)
+        uv = moved(uv.astype(np.float32), matrix, self._size, cv2.INTER_NEAREST)
         if self._varied:
             sample = FaceSample(image, part, face.person)
             if rng.random() < 0.3:
@@ -153,7 +153,7 @@ def open_charts(spec: str, split: Split, size: int, *, varied: bool | None = Non
     return ChartFaces(sources, weights, size, varied=wide)
 
 
-def _placed(old: int, new: int, rng: np.random.Generator | None) -> NDArray[np.float64]:
+def placed(old: int, new: int, rng: np.random.Generator | None) -> NDArray[np.float64]:
     """Return the (2, 3) map of old to new pixels for OpenCV: resized, and moved if there is rng."""
     linear = np.eye(2) * new / old
     middle = np.full(2, (new - 1) / 2)
@@ -165,13 +165,14 @@ def _placed(old: int, new: int, rng: np.random.Generator | None) -> NDArray[np.f
     return np.column_stack([linear, middle - linear @ np.full(2, (old - 1) / 2)])
 
 
-def _moved(
+def moved(
     image: NDArray[Any],
     matrix: NDArray[np.float64],
     size: int,
     how: int,
     border: int = cv2.BORDER_CONSTANT,
 ) -> NDArray[Any]:
+    """Return a picture or map (size, size) through `placed`; `how` and `border` are OpenCV's."""
     shrink = 1 / np.sqrt(np.linalg.det(matrix[:, :2]))
     if how == cv2.INTER_AREA:
         how = cv2.INTER_LINEAR

@@ -112,11 +112,11 @@ class Detections:
         kept = [i for i, name in enumerate(read.names) if name in self.classes]
         classes = np.array([self.classes.index(read.names[i]) for i in kept], np.int64)
         boxes = read.boxes[kept].reshape(-1, 4)
-        matrix = _frame(read.image.shape[:2], self.size, rng if self.augmented else None)
-        image = _view(read.image, matrix, self.size)
-        cut, seen = _moved(boxes, matrix, self.size)
+        matrix = frame_of(read.image.shape[:2], self.size, rng if self.augmented else None)
+        image = view_of(read.image, matrix, self.size)
+        cut, seen = moved_boxes(boxes, matrix, self.size)
         earlier = self._earlier(read.image, boxes[seen], matrix, rng) if self.paired else None
-        image = _shaded(image, rng) if self.augmented else image
+        image = shaded(image, rng) if self.augmented else image
         return DetectionSample(image, cut[seen], classes[seen], earlier)
 
     def _earlier(
@@ -126,7 +126,7 @@ class Detections:
         about = self.size / 2
         before = scale * matrix
         before[:, 2] += (1 - scale) * about + shift
-        there, _ = _moved(boxes, before, self.size)
+        there, _ = moved_boxes(boxes, before, self.size)
         middles = np.asarray((there[:, :2] + there[:, 2:]) / 2, np.float32)
         sides = there[:, 2:] - there[:, :2]
         found = rng.random(len(boxes)) > _LOST
@@ -136,7 +136,7 @@ class Detections:
         places = np.concatenate([peaks[found], wrong])
         reach = np.concatenate([sides[found], sides[false]]).min(1) / 6
         rows = np.concatenate([places, reach[:, None]], 1).clip(0, self.size - 1)
-        return Earlier(_view(image, before, self.size), middles, rows.astype(np.int64))
+        return Earlier(view_of(image, before, self.size), middles, rows.astype(np.int64))
 
 
 def open_detections(
@@ -235,28 +235,37 @@ def _read(path: Path, xywh: NDArray[np.float32], names: tuple[str, ...]) -> _Nam
     return _Named(read_rgb(path), corners, names)
 
 
-def _frame(shape: tuple[int, ...], size: int, rng: Rng | None) -> NDArray[np.float64]:
-    """Return (2, 3): the whole picture in a square, or, with `rng`, a varied view of it."""
+def frame_of(
+    shape: tuple[int, ...], size: int, rng: Rng | None, *, mirrors: bool = True
+) -> NDArray[np.float64]:
+    """Return (2, 3): the whole picture in a square, or, with `rng`, a varied view of it.
+
+    Args:
+        shape: height and width of the picture.
+        size: side of the square.
+        rng: draws scale, place and, half of the time, a mirror.
+        mirrors: False where left and right have other meanings.
+    """
     height, width = shape[:2]
     scale, mirrored = size / max(height, width), False
     x, y = width / 2, height / 2
     if rng is not None:
         scale *= float(np.exp(rng.uniform(np.log(0.7), np.log(1.6))))
-        mirrored = bool(rng.random() < 0.5)
+        mirrored = bool(rng.random() < 0.5) and mirrors
         x += width * rng.uniform(-0.2, 0.2)
         y += height * rng.uniform(-0.2, 0.2)
     across = -scale if mirrored else scale
     return np.array([[across, 0, size / 2 - across * x], [0, scale, size / 2 - scale * y]])
 
 
-def _view(image: NDArray[np.uint8], matrix: Any, size: int) -> NDArray[np.uint8]:
+def view_of(image: NDArray[np.uint8], matrix: Any, size: int) -> NDArray[np.uint8]:
     """Return the picture through an affine (2, 3), grey where there is none."""
     smooth = cv2.INTER_AREA if matrix[1, 1] < 1 else cv2.INTER_LINEAR
     out = cv2.warpAffine(image, matrix, (size, size), flags=smooth, borderValue=(124, 116, 104))
     return np.ascontiguousarray(out, np.uint8)
 
 
-def _moved(
+def moved_boxes(
     boxes: NDArray[np.float32], matrix: NDArray[np.float64], size: int
 ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
     """Return boxes in the frame, cut at its border, and which of them are still worth finding."""
@@ -269,7 +278,7 @@ def _moved(
     return cut.astype(np.float32), seen
 
 
-def _shaded(image: NDArray[np.uint8], rng: Rng) -> NDArray[np.uint8]:
+def shaded(image: NDArray[np.uint8], rng: Rng) -> NDArray[np.uint8]:
     """Return the picture in another light."""
     gain = 1 + rng.normal(0, 0.15) + rng.normal(0, 0.05, 3)
     return (image.astype(np.float32) * gain + rng.normal(0, 10)).clip(0, 255).astype(np.uint8)

@@ -130,14 +130,19 @@ class Judge:
     Args:
         source: `features`, the bundled network; `vgg16:FILE` or `vgg19:FILE` (safetensors).
         taps: layers of VGG; of `features` all levels are seen.
+        imagenet: show VGG colours normalised as it learnt them; pix2pixHD, SPADE and portrait
+            editing show it [-1, 1].
 
     Attributes:
         digest: SHA-256 of the network's file, (32,) uint8; empty before the first question. A
             resumed run puts it back, and another file is then refused.
     """
 
-    def __init__(self, source: str, taps: Sequence[str] = _FIRST_OF_BLOCK) -> None:
+    def __init__(
+        self, source: str, taps: Sequence[str] = _FIRST_OF_BLOCK, *, imagenet: bool = True
+    ) -> None:
         self.source, self.taps = source, tuple(taps)
+        self._normalised = imagenet and source != "features"
         self.digest = torch.zeros(0, dtype=torch.uint8)
         self._network: nn.Module | None = None
 
@@ -150,7 +155,7 @@ class Judge:
         if self._network is None:
             self._network = self._open()
         network = self._network.to(picture.device)
-        if self.source != "features":  # VGG learnt from ImageNet's pictures, normalised
+        if self._normalised:
             mean, deviation = (picture.new_tensor(x)[:, None, None] for x in (_MEAN, _DEVIATION))
             picture = (picture / 2 + 0.5 - mean) / deviation
         seen: list[Tensor] = network(picture)

@@ -5,8 +5,11 @@ import io
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+import torch
 from numpy.typing import NDArray
 
+from pentimento.ops.boxes import iou
 from pentimento.structures import Boxes
 
 
@@ -58,6 +61,34 @@ def average_precision(truths: Sequence[NDArray[Any]], answers: Sequence[Boxes]) 
         evaluation.summarize()
     stats = evaluation.stats
     return {name: float(stats[at]) for name, at in zip(names, (0, 1, 2, 8), strict=True)}
+
+
+def errors_of_found(
+    found: Boxes,
+    truths: NDArray[Any],
+    unit: NDArray[Any],
+    placed: NDArray[Any],
+    wanted: NDArray[Any],
+) -> list[float]:
+    """Return for every object that was found the mean distance of its points, in its unit.
+
+    Found is what some box overlaps by half; the best box counts. Objects with an unknown point
+    (NaN), and those whose unit is 0, do not.
+
+    Args:
+        found: F boxes.
+        truths: (N, 4) the true ones.
+        unit: (N,) such as the distance of the eyes.
+        placed: (F, K, 2 | 3) the points of every box that was found.
+        wanted: (N, K, 2 | 3) the true ones.
+    """
+    known = np.isfinite(wanted).all((1, 2)) & (unit > 0)
+    if not len(found) or not known.any() or not placed.shape[1]:
+        return []
+    overlaps = iou(*(torch.from_numpy(np.asarray(b, float)) for b in (truths[known], found.xyxy)))
+    best, number = overlaps.max(1)
+    away = np.linalg.norm(placed[number.numpy()] - wanted[known], axis=-1).mean(1) / unit[known]
+    return [float(error) for error in away[best.numpy() >= 0.5]]
 
 
 def _extent(box: NDArray[Any]) -> dict[str, Any]:

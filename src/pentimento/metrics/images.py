@@ -67,23 +67,6 @@ def sharpness(picture: NDArray[Any]) -> float:
     return float(np.hypot(down, across).mean())
 
 
-class Likeness:
-    """Means of SSIM and PSNR over pictures and their truths."""
-
-    def __init__(self) -> None:
-        self._found: dict[str, list[float]] = {"ssim": [], "psnr": []}
-
-    def add(self, truths: NDArray[Any], pictures: NDArray[Any]) -> None:
-        """Take in (B, H, W, C) pictures and what they should be."""
-        for truth, picture in zip(truths, pictures, strict=True):
-            self._found["ssim"].append(ssim(truth, picture))
-            self._found["psnr"].append(psnr(truth, picture))
-
-    def value(self) -> dict[str, float]:
-        """Return `ssim`, and `psnr` in dB."""
-        return {name: float(np.mean(values)) for name, values in self._found.items()}
-
-
 def _data_range(truth: NDArray[Any], picture: NDArray[Any]) -> float:
     if truth.shape != picture.shape or truth.dtype != picture.dtype:
         raise ValueError(

@@ -1,5 +1,7 @@
 """How different two pictures look to a trained network: LPIPS without its downloads.
 
+`Likeness` is what systems that learn from pairs are validated by, beside SSIM and PSNR.
+
 Differs from LPIPS (Zhang et al. 2018): the network is the bundled one, or a file of VGG; levels and
 channels count alike, instead of by weights fitted to people's choices. Numbers of different
 networks are not comparable, nor are they with LPIPS's: name the judge beside them.
@@ -12,6 +14,7 @@ import torch
 from numpy.typing import NDArray
 
 from pentimento.losses.perceptual import Judge, check_judge, look_alike
+from pentimento.metrics.images import psnr, ssim
 
 
 class PerceptualDistance:
@@ -51,3 +54,27 @@ class PerceptualDistance:
         with torch.no_grad():
             seen = self._judge(torch.from_numpy(np.stack(pair)))
         return float(look_alike([x[:1] for x in seen], [x[1:] for x in seen]))
+
+
+class Likeness:
+    """Means of SSIM and PSNR over pictures and their truths; over colour pictures also of `looks`.
+
+    `looks` is the `PerceptualDistance` in the bundled features.
+    """
+
+    def __init__(self) -> None:
+        self._looks = PerceptualDistance()
+        self._found: dict[str, list[float]] = {}
+
+    def add(self, truths: NDArray[Any], pictures: NDArray[Any]) -> None:
+        """Take in (B, H, W, C) pictures, floats in [0, 1], and what they should be."""
+        for truth, picture in zip(truths, pictures, strict=True):
+            scores = {"ssim": ssim(truth, picture), "psnr": psnr(truth, picture)}
+            if truth.shape[2] == 3:
+                scores["looks"] = self._looks(truth, picture)
+            for name, score in scores.items():
+                self._found.setdefault(name, []).append(score)
+
+    def value(self) -> dict[str, float]:
+        """Return `ssim`, `psnr` in dB, and of colour pictures `looks`, lower for more alike."""
+        return {name: float(np.mean(scores)) for name, scores in self._found.items()}

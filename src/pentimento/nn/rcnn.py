@@ -1,14 +1,16 @@
-"""What R-CNNs are made of, as detectron2 has it: frozen norms, ResNet-50, FPN, RPN, box head.
+"""What R-CNNs are made of, as detectron2 has it: ResNet-50, FPN, RPN, box head.
 
 ResNet (He et al. 2016) with the stride in the first 1x1 convolution of a block, the feature pyramid
 of Lin et al. 2017 with a fifth level, and Faster R-CNN's proposals (Ren et al. 2015). Pictures are
-BGR without their mean, not scaled. Module names are those of the official checkpoints.
+BGR without their mean, not scaled. Module names are those of the official checkpoints. Pretrained
+networks have frozen batch norms; one that learns from nothing has group norms (He et al.,
+Rethinking ImageNet Pre-training, ICCV 2019), which need no large batch.
 
 Alphabet: N pictures, H, W picture size, R boxes, A anchors per place.
 """
 
 from collections.abc import Sequence
-from typing import Final
+from typing import Final, Literal
 
 import torch
 import torch.nn.functional as F
@@ -18,7 +20,9 @@ from pentimento.ops.nms import nms
 from pentimento.ops.roi import anchors, clip_boxes, shift_boxes
 
 STRIDES: Final = (4, 8, 16, 32, 64)
-_SIDES: Final = (32, 64, 128, 256, 512)
+SIDES: Final = (32, 64, 128, 256, 512)
+"""Roots of the areas of the anchors of each level."""
+Norm = Literal["frozen", "group"]
 _RATIOS: Final = (0.5, 1.0, 2.0)
 
 
@@ -45,12 +49,13 @@ class FrozenBatchNorm(nn.Module):
         )
 
 
-class FrozenConv(nn.Conv2d):
-    """Convolution without bias, then its frozen norm."""
+class NormedConv(nn.Conv2d):
+    """Convolution without bias, then its norm."""
 
-    def __init__(self, inputs: int, outputs: int, kernel: int, stride: int = 1):
+    def __init__(self, inputs: int, outputs: int, kernel: int, stride: int = 1, *, norm: Norm):
         super().__init__(inputs, outputs, kernel, stride, kernel // 2, bias=False)
-        self.norm = FrozenBatchNorm(outputs)
+        frozen = norm == "frozen"
+        self.norm = FrozenBatchNorm(outputs) if frozen else nn.GroupNorm(outputs // 8, outputs)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (N, inputs, H, W) to (N, outputs, H / stride, W / stride)."""
@@ -61,13 +66,15 @@ class FrozenConv(nn.Conv2d):
 class Bottleneck(nn.Module):
     """ResNet's block of three convolutions, the stride in the first."""
 
-    def __init__(self, inputs: int, middle: int, stride: int):
+    def __init__(self, inputs: int, middle: int, stride: int, norm: Norm):
         super().__init__()
         outputs = 4 * middle
-        self.shortcut = FrozenConv(inputs, outputs, 1, stride) if inputs != outputs else None
-        self.conv1 = FrozenConv(inputs, middle, 1, stride)
-        self.conv2 = FrozenConv(middle, middle, 3)
-        self.conv3 = FrozenConv(middle, outputs, 1)
+        self.shortcut = (
+            NormedConv(inputs, outputs, 1, stride, norm=norm) if inputs != outputs else None
+        )
+        self.conv1 = NormedConv(inputs, middle, 1, stride, norm=norm)
+        self.conv2 = NormedConv(middle, middle, 3, norm=norm)
+        self.conv3 = NormedConv(middle, outputs, 1, norm=norm)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return relu(x + F(x))."""
@@ -76,16 +83,16 @@ class Bottleneck(nn.Module):
 
 
 class ResNet(nn.Module):
-    """Features of 256, 512, 1024, 2048 channels at strides 4, 8, 16, 32."""
+    """Features of 4, 8, 16 and 32 times `stem` channels at strides 4, 8, 16 and 32."""
 
-    def __init__(self, blocks: Sequence[int] = (3, 4, 6, 3)):
+    def __init__(self, blocks: Sequence[int] = (3, 4, 6, 3), stem: int = 64, norm: Norm = "frozen"):
         super().__init__()
-        self.stem = nn.ModuleDict({"conv1": FrozenConv(3, 64, 7, 2)})
-        inputs = 64
+        self.stem = nn.ModuleDict({"conv1": NormedConv(3, stem, 7, 2, norm=norm)})
+        inputs = stem
         for level, count in enumerate(blocks):
-            middle, layers = 64 << level, []
+            middle, layers = stem << level, []
             for i in range(count):
-                layers.append(Bottleneck(inputs, middle, 2 if level and not i else 1))
+                layers.append(Bottleneck(inputs, middle, 2 if level and not i else 1, norm))
                 inputs = 4 * middle
             self.add_module(f"res{level + 2}", nn.Sequential(*layers))
 
@@ -102,11 +109,17 @@ class ResNet(nn.Module):
 class FeaturePyramid(nn.Module):
     """ResNet and its top-down features, `width` channels at strides 4, 8, 16, 32 and 64."""
 
-    def __init__(self, width: int = 256):
+    def __init__(
+        self,
+        width: int = 256,
+        blocks: Sequence[int] = (3, 4, 6, 3),
+        stem: int = 64,
+        norm: Norm = "frozen",
+    ):
         super().__init__()
-        self.bottom_up = ResNet()
+        self.bottom_up = ResNet(blocks, stem, norm)
         for level in (2, 3, 4, 5):
-            self.add_module(f"fpn_lateral{level}", nn.Conv2d(64 << level, width, 1))
+            self.add_module(f"fpn_lateral{level}", nn.Conv2d(stem << level, width, 1))
             self.add_module(f"fpn_output{level}", nn.Conv2d(width, width, 3, 1, 1))
 
     def forward(self, x: Tensor) -> list[Tensor]:
@@ -135,12 +148,21 @@ class ProposalHead(nn.Module):
         return [self.objectness_logits(h) for h in hidden], [self.anchor_deltas(h) for h in hidden]
 
 
-def level_anchors(levels: Sequence[Tensor]) -> list[Tensor]:
+def level_anchors(levels: Sequence[Tensor], sides: Sequence[float] = SIDES) -> list[Tensor]:
     """Return the anchors (H * W * A, 4) of every level of features (N, C, H, W)."""
     return [
         anchors(level.shape[2], level.shape[3], stride, side, _RATIOS).to(level.device)
-        for level, stride, side in zip(levels, STRIDES, _SIDES, strict=True)
+        for level, stride, side in zip(levels, STRIDES, sides, strict=True)
     ]
+
+
+def by_anchor(logits: Sequence[Tensor], deltas: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+    """Return logits (N, T) and offsets (N, T, 4) of all levels, in the order of their anchors."""
+    flat = [x.permute(0, 2, 3, 1).flatten(1) for x in logits]
+    rows = [
+        x.reshape(len(x), -1, 4, *x.shape[2:]).permute(0, 3, 4, 1, 2).flatten(1, 3) for x in deltas
+    ]  # (N, H·W·A, 4)
+    return torch.cat(flat, 1), torch.cat(rows, 1)
 
 
 def proposals(

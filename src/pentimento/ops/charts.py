@@ -92,3 +92,12 @@ def seen_at(positions: Tensor, uv: Tensor) -> Tensor:
     grid = (2 * uv - 1)[None, None]
     read = F.grid_sample(positions[None], grid, padding_mode="border", align_corners=False)
     return read[0, :, 0].T
+
+
+def painted(pictures: Tensor, part: Tensor, uv: Tensor) -> Tensor:
+    """Return pictures (N, 3, S, S) in [0, 1] with lines of equal u and v drawn on the surface."""
+    u, v = uv.clamp(0, 1).unbind(1)
+    colour = torch.stack([u, v, 0.4 + 0.2 * (part > 1)], 1)
+    lines = ((uv * 24).frac() < 0.12).any(1)[:, None]
+    surface = torch.where(lines, torch.ones_like(colour), 0.35 * pictures + 0.65 * colour)
+    return torch.where((part > 0)[:, None], surface, pictures)

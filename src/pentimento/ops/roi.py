@@ -13,7 +13,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-_CANONICAL_SIDE, _CANONICAL_LEVEL = 224, 4
+_CANONICAL_LEVEL = 4
 _LARGEST_STEP = math.log(1000 / 16)
 
 
@@ -87,10 +87,17 @@ def roi_align(
     return torch.cat(pooled)
 
 
-def levels_of(boxes: Tensor, lowest: int, highest: int) -> Tensor:
-    """Return the pyramid level (R,) of each box (Lin et al., FPN, equation 1)."""
+def levels_of(boxes: Tensor, lowest: int, highest: int, canonical: float = 224) -> Tensor:
+    """Return the pyramid level (R,) of each box (Lin et al., FPN, equation 1).
+
+    Args:
+        boxes: (R, 4).
+        lowest: level.
+        highest: level.
+        canonical: root of the area of a box that belongs to level 4.
+    """
     sides = ((boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])).sqrt()
-    level = (_CANONICAL_LEVEL + (sides / _CANONICAL_SIDE + 1e-8).log2()).floor()
+    level = (_CANONICAL_LEVEL + (sides / canonical + 1e-8).log2()).floor()
     return level.clamp(lowest, highest).long()
 
 
@@ -126,6 +133,16 @@ def shift_boxes(deltas: Tensor, boxes: Tensor, weights: Sequence[float]) -> Tens
     centre = centre + steps[:, :2] * size
     half = 0.5 * size * steps[:, 2:].clamp(max=_LARGEST_STEP).exp()
     return torch.cat([centre - half, centre + half], 1)
+
+
+def offsets_to(targets: Tensor, boxes: Tensor, weights: Sequence[float]) -> Tensor:
+    """Return the offsets (R, 4) that lead from boxes (R, 4) to targets: `shift_boxes` undone.
+
+    Both must have sides above 0.
+    """
+    size, wanted = boxes[:, 2:] - boxes[:, :2], targets[:, 2:] - targets[:, :2]
+    way = (targets[:, :2] + 0.5 * wanted - boxes[:, :2] - 0.5 * size) / size
+    return torch.cat([way, (wanted / size).log()], 1) * boxes.new_tensor(weights)
 
 
 def clip_boxes(boxes: Tensor, height: float, width: float) -> Tensor:

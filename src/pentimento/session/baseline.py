@@ -28,7 +28,6 @@ from pentimento.ops.blend import (
     push_pull,
     to_lab,
     to_light,
-    to_rgb,
     without,
 )
 from pentimento.ops.regions import (
@@ -43,9 +42,15 @@ from pentimento.ops.regions import (
     stacked,
 )
 from pentimento.ops.warp import Float, flow_warp
+from pentimento.session.complexion import (
+    MOST_RELIT,
+    SKIN,
+    apart,
+    complexion,
+    lips_laid,
+)
 from pentimento.session.scene import (
     ABOUT,
-    COMPLEXION,
     FACE,
     FEATURES,
     LIPS,
@@ -54,26 +59,13 @@ from pentimento.session.scene import (
     VALUE,
     Donor,
     Scene,
-    Style,
 )
 from pentimento.session.unseen import TYPICAL, mouth_inside, white_of
-
-_RELIT: Final = 0.5
-"""Largest change of a clone's light, in powers of e: beyond lies an outline that met a beard."""
-
-_LIPS_TINT: Final = 0.5
-"""Share of the two skins' difference in colour that another's lips take on; of light, all."""
-_SHINE: Final = 0.75
-"""Share of another's lips' light beyond the face's own brightest that is taken back."""
 
 _BROWS: Final = (VALUE["l_brow"], VALUE["r_brow"])
 _EYES: Final = (VALUE["l_eye"], VALUE["r_eye"])
 _STILL: Final = 0.7
 """Share of the broad light that stays where it was when the skin beneath it moves."""
-_GLOSS: Final = 82.0
-"""L beyond which a skin's lights are pressed together: no complexion is overexposed."""
-_FEATURED: Final = 0.6
-"""Share of a complexion's change that lips and brows take part in."""
 _COLOURED: Final = 24.0
 """Spread of a pixel's channels that a tenth of any colour photo reaches."""
 _SHUT: Final = 0.08
@@ -199,11 +191,14 @@ class _Canvas:
             if value in FEATURES:
                 groups.setdefault(id(donor), (donor, []))[1].append(value)
         for donor, values in groups.values():
-            if set(values) & set(LIPS):
-                image = self._lips_laid(image, donor, values)
-                labels[np.isin(scene.labels, values)] = VALUE["skin"]
-                theirs = donor.mask(values) & np.isin(scene.labels, FACE)
+            lips = [v for v in values if v in LIPS]
+            if lips:
+                image = lips_laid(image, scene, donor, lips)
+                own, theirs = np.isin(scene.labels, lips), donor.mask(lips)
+                theirs &= np.isin(scene.labels, FACE)
+                labels[own] = VALUE["skin"]
                 labels[theirs] = donor.labels[theirs]
+                self.moved |= grow(own | theirs, 5 * self.unit)
                 values = [v for v in values if v not in LIPS]
             if not values:
                 continue
@@ -213,8 +208,8 @@ class _Canvas:
             others = [v for v in FEATURES if v not in values]
             domain &= ~(np.isin(labels, others) & ~theirs)
             here, there = to_light(image), to_light(donor.image)
-            there = there + self._complexions_apart(donor)
-            shift = np.clip(clone(here, there, domain) - there, -_RELIT, _RELIT)
+            there = there + apart(scene, donor)
+            shift = np.clip(clone(here, there, domain) - there, -MOST_RELIT, MOST_RELIT)
             image = np.where(domain[..., None], from_light(there + shift), image)
             eyes = theirs & np.isin(donor.labels, _EYES)
             share = _EYES_KEEP * cv2.GaussianBlur(eyes.astype(np.float32), (0, 0), self.unit)
@@ -223,56 +218,6 @@ class _Canvas:
             labels[theirs] = donor.labels[theirs]
             self.moved |= domain
         return image, labels
-
-    def _complexions_apart(self, donor: Donor) -> Float:
-        """Return the difference of the two skins, (3,) in powers of e."""
-        own = np.isin(self.scene.labels, (VALUE["skin"], VALUE["nose"]))
-        theirs = donor.mask((VALUE["skin"], VALUE["nose"]))
-        if min(own.sum(), theirs.sum()) < 50:
-            return np.zeros(3, np.float32)
-        medians = [
-            np.median(to_light(image[mask]), 0)
-            for image, mask in ((self.scene.image, own), (donor.image, theirs))
-        ]
-        return np.asarray(medians[0] - medians[1], np.float32)
-
-    def _lips_laid(self, image: Float, donor: Donor, values: list[int]) -> Float:
-        """Return the picture with the donor's lips in this face's light, and nothing beside them.
-
-        The light is told by the skin around the two mouths. A clone would take it from a border
-        that runs through beards, and would take the beard along.
-        """
-        scene, unit = self.scene, self.unit
-        own, theirs = np.isin(scene.labels, values), donor.mask(values)
-        theirs &= np.isin(scene.labels, FACE)
-        bare = np.isin(scene.labels, (VALUE["skin"], VALUE["nose"])) & ~grow(own, 2 * unit)
-        near = grow(own | theirs, 5 * unit)
-        if (own & ~theirs).any() and bare.sum() > 50:
-            box = box_around(near, int(24 * unit))
-            clean = image.copy()
-            clean[box] = extend(image[box], bare[box], 3 * unit)
-            gone = cv2.GaussianBlur(grow(own, unit).astype(np.float32), (0, 0), unit)[..., None]
-            image = image + gone * (clean - image)
-        around = grow(own | theirs, 16 * unit)
-        sides = (
-            (image, bare & around),
-            (donor.image, donor.mask((VALUE["skin"], VALUE["nose"])) & around),
-        )
-        if min(int(skin.sum()) for _, skin in sides) < 50:
-            return image
-        here, there = (np.median(to_light(picture)[skin], 0) for picture, skin in sides)
-        shift = np.clip(here - there, -2 * _RELIT, 2 * _RELIT)
-        shift = shift.mean() + _LIPS_TINT * (shift - shift.mean())
-        laid = from_light(to_light(donor.image) + shift.astype(np.float32))
-        # A light mouth on a dark face, or a wet one, must not outshine the face.
-        inner = theirs & (donor.labels != VALUE["mouth"])
-        bright = laid.mean(2)
-        cap = np.float32(np.quantile(image[sides[0][1] | own].mean(1), 0.97))
-        over = np.maximum(bright - cap, 0) * inner
-        laid = laid * ((bright - _SHINE * over) / np.maximum(bright, 1))[..., None]
-        matte = cv2.GaussianBlur(grow(theirs, 0.4 * unit).astype(np.float32), (0, 0), 0.9 * unit)
-        self.moved |= near
-        return np.asarray(image + matte[..., None] * (laid - image), np.float32)
 
     def _layered(self, image: Float, labels: Labels) -> Float:
         """Return all classes' contents, composed along the soft edges of the wanted labels."""
@@ -394,8 +339,7 @@ class _Canvas:
         A nose that is squeezed carries its edges along; the shade of its flanks, squeezed as well,
         would pile up beside the bridge.
         """
-        flesh = (VALUE["skin"], VALUE["nose"])
-        then, now = np.isin(labels, flesh), np.isin(here, flesh)
+        then, now = np.isin(labels, SKIN), np.isin(here, SKIN)
         lit = to_light(moved)
         sigma = 4 * self.unit
         change = low_pass(to_light(still), then, sigma) - low_pass(lit, now, sigma)
@@ -426,17 +370,17 @@ class _Canvas:
 
     def _toned(self, donor: Donor, value: int) -> Float:
         """Return the donor's picture in the light of the scene, judged by the two skins."""
-        own = np.isin(self.scene.labels, (VALUE["skin"], VALUE["nose"]))
-        theirs = donor.mask((VALUE["skin"], VALUE["nose"]))
+        own = np.isin(self.scene.labels, SKIN)
+        theirs = donor.mask(SKIN)
         if own.sum() < 50 or theirs.sum() < 50:
             return donor.image
         if value in (VALUE["l_ear"], VALUE["r_ear"], VALUE["neck"]):
             return colour_transfer(donor.image, theirs, self.scene.image[own])
-        light = [
+        levels = [
             float(np.median(to_lab(picture)[mask][:, 0]))
             for picture, mask in ((self.scene.image, own), (donor.image, theirs))
         ]
-        gain = np.clip(light[0] / max(light[1], 1.0), 0.75, 1.3)
+        gain = np.clip(levels[0] / max(levels[1], 1.0), 0.75, 1.3)
         return np.asarray(np.clip(donor.image * gain, 0, 255), np.float32)
 
     def _extended(self, value: int, image: Float, known: Mask, need: Mask) -> Float:
@@ -454,7 +398,7 @@ class _Canvas:
                 white = white_of(
                     scene.image,
                     np.isin(scene.labels, _EYES),
-                    np.isin(scene.labels, (VALUE["skin"], VALUE["nose"])),
+                    np.isin(scene.labels, SKIN),
                 )
                 drawn = mouth_inside(scene.target == VALUE["mouth"], white, self.unit)
                 return self._as_colourful(drawn)
@@ -537,39 +481,6 @@ class _Canvas:
         change = low_pass(tone.after - tone.before, seen, 4 * self.unit)
         return push_pull(change - change[seen].mean(0), seen)
 
-    def _complexion(self, image: Float, inside: Mask, style: Style) -> Float:
-        """Return the picture with another's complexion: its lightness and hue, no more.
-
-        What is no skin though the mask says so (beards, strands, brows' ends) keeps its colour,
-        and the light on the face stays: a shaded forehead is shaded in any complexion.
-        """
-        lab, theirs = to_lab(image), to_lab(style.pixels[:, None])[:, 0]
-        seen = np.isin(self.scene.labels, COMPLEXION[:2]) & inside
-        own = lab[seen if seen.sum() >= 50 else inside]
-        mean, goal = (np.median(_skin_like(pixels), 0) for pixels in (own, theirs))
-        # How much like this face's skin each pixel is, by hue alone, freckles smoothed away.
-        hue = cv2.GaussianBlur(lab[..., 1:], (0, 0), 1.5 * self.unit)
-        spread = 1.48 * np.median(np.abs(_skin_like(own) - mean), 0)[1:] + 2.5
-        far = (((hue - mean[1:]) / spread) ** 2).sum(-1)
-        alike = np.exp(-0.5 * np.maximum(far - 6, 0) / 4)
-        target = self.scene.target
-        near = grow(inside, 1.5 * self.unit) & ~np.isin(target, SETTING[:1])
-        weight = near * np.where(np.isin(target, COMPLEXION[5:]), np.float32(_FEATURED), 1)
-        alike = np.where(np.isin(target, COMPLEXION[5:]), 1, alike)
-        reach = cv2.GaussianBlur(weight.astype(np.float32), (0, 0), self.unit)
-        share = style.amount * cv2.GaussianBlur(
-            (alike * reach).astype(np.float32), (0, 0), self.unit
-        )
-        dim = np.clip(lab[..., :1] / mean[0], 0.3, 1.25)  # shade has less of any hue
-        gain = goal[0] / mean[0]
-        # Fair skin shows softer shades than dark skin that is simply lit up.
-        power = np.clip(1 - 0.4 * np.log(gain), 0.6, 1.2)
-        bright = goal[0] * (np.maximum(lab[..., :1], 0) / mean[0]) ** power
-        bright = np.minimum(bright, _GLOSS) + 0.35 * np.maximum(bright - _GLOSS, 0)
-        wanted = np.concatenate([bright, lab[..., 1:] + dim * (goal - mean)[1:]], 2)
-        changed = to_rgb(np.asarray(lab + share[..., None] * (wanted - lab), np.float32))
-        return np.asarray(np.where(share[..., None] > 0, changed, image), np.float32)
-
     def _restyled(self, image: Float) -> Float:
         """Return the picture with the looks that were asked for."""
         styles = {id(style): style for style in self.scene.styles.values()}
@@ -579,16 +490,10 @@ class _Canvas:
                 continue
             soft = cv2.GaussianBlur(inside.astype(np.float32), (0, 0), 1.2 * self.unit)[..., None]
             if VALUE["skin"] in style.classes:
-                image = self._complexion(image, inside, style)
+                image = complexion(image, self.scene, inside, style)
                 continue
             change = style.amount * (colour_transfer(image, inside, style.pixels) - image)
             if set(style.classes) & set(PAINTED) and self.tone is not None:
                 change = change + self._shading(inside, self.tone)
             image = image + soft * change
         return np.asarray(image, np.float32)
-
-
-def _skin_like(lab: Float) -> Float:
-    """Return the pixels (N, 3) of skin without its third that is least coloured: beard, shadow."""
-    chroma = np.hypot(lab[:, 1], lab[:, 2])
-    return np.asarray(lab[chroma >= np.quantile(chroma, 0.33)])

@@ -2,10 +2,12 @@
 
 A finder sees faces of 12 to about 150 pixels. So a photo is shown to it at 192 pixels on its long
 side, with a rim, because a face may fill the frame or reach beyond it; then four times as large,
-and so on up to its own size. Every face is within reach of one of these sizes or of two.
+and so on up to its own size. Every face is within reach of one of these sizes or of two. A small
+photo is also enlarged, for the smallest of its faces. What was seen more than once is where it was
+seen on average.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final, Protocol
 
 import cv2
@@ -23,7 +25,10 @@ _STEP: Final = 4.0  # ratio of one size to the next
 _RIM: Final = 0.25  # of the long side, around the smallest picture
 _TILE: Final = 1024  # px
 _LAP: Final = 96  # px that tiles share; what is larger, the next coarser size has seen whole
+_SMALL: Final = 1024  # px, long side of a photo that is looked at twice as large, too
+_TINY: Final = 30.0  # px, size of the largest face that is looked for there
 _OVERLAP: Final = 0.4
+_SAME: Final = 0.5  # IoU of two views of one face
 _WITHIN: Final = 0.7  # a smaller box so far inside a surer one is a part of that face
 
 
@@ -79,12 +84,16 @@ def detect(rgb: NDArray[np.uint8], finder: Finder, threshold: float = THRESHOLD)
         side *= _STEP
     if long > _COARSE:
         found += _tiled(rgb, 1.0, finder, threshold)
+    if long <= _SMALL:
+        close = _tiled(_resized(rgb, 2.0), 0.5, finder, threshold)
+        found += [face for face in close if face.size < _TINY]
     return sorted(_distinct(found), key=lambda face: -face.size)
 
 
 def _resized(rgb: NDArray[np.uint8], factor: float) -> NDArray[np.uint8]:
     height, width = (max(1, round(side * factor)) for side in rgb.shape[:2])
-    return np.asarray(cv2.resize(rgb, (width, height), interpolation=cv2.INTER_AREA), np.uint8)
+    smooth = cv2.INTER_AREA if factor < 1 else cv2.INTER_LINEAR
+    return np.asarray(cv2.resize(rgb, (width, height), interpolation=smooth), np.uint8)
 
 
 def _rimmed(rgb: NDArray[np.uint8], finder: Finder, threshold: float) -> list[Detection]:
@@ -132,17 +141,31 @@ def _moved(found: Found, shift: Points, scale: Points) -> list[Detection]:
 
 
 def _distinct(found: list[Detection]) -> list[Detection]:
-    """Drop faces that were seen at two sizes, and parts of a face that were taken for one."""
+    """Join the views of a face, and drop parts of a face that were taken for one."""
     if not found:
         return []
     boxes = np.stack([face.box for face in found])
+    points = np.stack([face.points for face in found])
     scores = np.array([face.score for face in found])
     kept: list[Detection] = []
     for number in nms(boxes, scores, _OVERLAP):
-        face = found[number]
+        shared = _overlaps(boxes[number], boxes)
+        weights = np.where(shared > _SAME, shared * scores, 0)
+        weights /= weights.sum()
+        face = replace(
+            found[number], box=weights @ boxes, points=np.einsum("f,fpc->pc", weights, points)
+        )
         if not any(face.size < other.size and _inside(face, other) > _WITHIN for other in kept):
             kept.append(face)
     return kept
+
+
+def _overlaps(box: Points, boxes: Points) -> Points:
+    """Return the IoU (F,) of a box with boxes (F, 4)."""
+    low, high = np.maximum(box[:2], boxes[:, :2]), np.minimum(box[2:], boxes[:, 2:])
+    shared = (high - low).clip(min=0).prod(1)
+    whole = (box[2:] - box[:2]).prod() + (boxes[:, 2:] - boxes[:, :2]).prod(1) - shared
+    return np.asarray(shared / np.maximum(whole, 1e-9))
 
 
 def _inside(small: Detection, large: Detection) -> float:

@@ -17,16 +17,16 @@ from pentimento import catalog, models
 from pentimento.errors import CheckpointError, PictureError
 from pentimento.files.compose import to_rgb8
 from pentimento.ops.planes import MOST_CHANNELS, Pixels, pixels_of, planes, with_channels
+from pentimento.runtime.reduced import HARMLESS, Painting, harm, native, reduced
 from pentimento.runtime.tiling import Planes, Translating, appetite, free_memory, stream
 from pentimento.structures import ColourMode, Picture
 
 Direction = Literal["AtoB", "BtoA"]
+Precision = Literal["auto", "32", "bf16"]
 _MODES: dict[int, ColourMode] = {1: "grey", 3: "rgb"}
 
 
-class _Paints(Protocol):
-    def channels(self, direction: Direction | None = None) -> int: ...
-
+class _Paints(Painting, Protocol):
     def predict(
         self, condition: Tensor, /, *, direction: Direction | None = None, seed: int = 0
     ) -> Tensor: ...
@@ -40,6 +40,9 @@ class Translator:
         direction: `AtoB` or `BtoA`, or None for the model's own.
         memory: bytes that painting may take, None for half of what is free. Larger pictures are
             painted in bands, layer by layer, with the statistics of the whole (`runtime.tiling`).
+        precision: `32`, `bf16`, or `auto`: bfloat16 on processors that have it, if this model's
+            pictures change by at most half a grey level on average (`runtime.reduced`) and memory
+            is not bounded. Bands are always painted in float32.
 
     Raises:
         CheckpointError: there is no such model, or it does not translate.
@@ -47,7 +50,11 @@ class Translator:
     """
 
     def __init__(
-        self, folder: str | Path, direction: Direction | None = None, memory: int | None = None
+        self,
+        folder: str | Path,
+        direction: Direction | None = None,
+        memory: int | None = None,
+        precision: Precision = "auto",
     ) -> None:
         system = models.load(folder)
         if not (hasattr(system, "channels") and hasattr(system, "predict")):
@@ -60,6 +67,17 @@ class Translator:
         system.networks.to(self._device)
         self._channels = self._system.channels(direction)
         self._memory = memory
+        self._whole = self._as_fast(precision)
+
+    def _as_fast(self, precision: Precision) -> _Paints:
+        """Return what paints whole pictures."""
+        exact, auto = self._system, precision == "auto"
+        # Who bounds the memory wants bands and whole pictures to be alike to one grey level.
+        can = self._memory is None and self._device.type == "cpu" and native()
+        if precision == "32" or (auto and not can):
+            return exact
+        fast = reduced(exact)
+        return exact if auto and harm(exact, fast, self._direction) > HARMLESS else fast
 
     def translate(self, picture: Picture, seed: int = 0) -> Picture:
         """Return the picture that the model paints from this one.
@@ -90,7 +108,7 @@ class Translator:
             ]
             return _as_picture(np.concatenate(bands), picture)
         seen = self._seen(pixels, 0, len(pixels))
-        whole = system.predict(seen, direction=self._direction, seed=seed)[0]
+        whole = self._whole.predict(seen, direction=self._direction, seed=seed)[0]
         return _as_picture(pixels_of(whole.float().cpu().numpy(), depth), picture)
 
     def _seen(self, pixels: Pixels, a: int, b: int) -> Tensor:

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from pentimento.labels import CELEBAMASK19
 from pentimento.world import materials as m
 from pentimento.world.bodies import BODY_PARTS, WAIST, Build, Gesture, body, draw_build
+from pentimento.world.face_mesh import FACE
 from pentimento.world.figure import Figure, Pose, draw_figure
 from pentimento.world.heads import Heads
 from pentimento.world.light import bake, unit
@@ -48,7 +49,6 @@ PART_OF_CLASS: Final = np.array(
 )
 """CelebAMask-HQ class of a triangle of the head → index into `PARTS`."""
 
-_FACE: Final = ("skin", "nose", "u_lip", "l_lip", "l_lid", "r_lid")
 _FIRST_BODY_PART: Final = PARTS.index(BODY_PARTS[0])
 
 
@@ -233,7 +233,7 @@ def _fresh(heads: Heads, number: int, moving: bool) -> Actor:
     keep = ~(low & (s.rest[s.triangles, 1] < WAIST).any(1))
     keep &= ~_under_cloth(s, dressed, np.isin(figure.classes, CELEBAMASK19.values("neck")))
     facial = np.zeros(len(s.triangles), bool)
-    facial[: figure.head] = np.isin(heads.part, [part_index(name) for name in _FACE])
+    facial[: figure.head] = np.isin(heads.part, [part_index(name) for name in FACE])
     actor = Actor(
         surface=s._replace(position=strands, light=light),
         classes=figure.classes,
@@ -270,7 +270,7 @@ def _motions(heads: Heads, figure: Figure) -> dict[str, Motion]:
         still, going = heads.landmarks(now), heads.landmarks(now + moved)
         motions[name] = Motion(
             surface,
-            moved[heads.vertices_of(*_FACE)],
+            moved[heads.face.vertices],
             {points: going[points] - still[points] for points in still},
         )
     return motions

@@ -7,7 +7,9 @@ Layout of the folder (`NNNNNN` is the number of the portrait, six digits or more
     labels/NNNNNN.png       indexed PNG, value = CelebAMask-HQ class, with that palette
     maps/NNNNNN.npz         uv (S, S, 2) float16, covered (S, S) bool, depth (S, S) float32 (dm)
     truths/NNNNNN.json      {"seed", "size", "box": [left, top, right, bottom], "landmarks":
-                            {"5" | "68" | "98": [[x, y, visible], ...]}, "attributes": {...}}
+                            {"5" | "68" | "98": [[x, y, visible], ...]}, "vertices":
+                            [[x, y, depth, visible], ...] (`world/face_mesh.py`; pixels),
+                            "attributes": {...}}
 
 Each file is written under another name and then renamed, `truths` last: a portrait whose truths are
 there is complete. An interrupted export goes on where it stopped.
@@ -216,5 +218,6 @@ def _truths(seed: int, size: int, made: WorldPortrait) -> dict[str, object]:
             ]
             for count, points in made.landmarks.items()
         },
+        "vertices": made.vertices.rows().astype(float).round(2).tolist(),
         "attributes": made.attributes,
     }

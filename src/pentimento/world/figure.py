@@ -39,7 +39,6 @@ _MATERIAL: Final = {
 }  # fmt: skip
 _OF_PART: Final = np.array([_MATERIAL.get(part, m.SKIN) for part in PARTS], np.uint8)
 _INSIDE: Final = [part_index(part) for part in ("teeth", "mouth", "tongue")]
-_FACE: Final = ("skin", "nose", "u_lip", "l_lip", "l_lid", "r_lid")
 _EYE: Final = np.array([0, 0, 5], np.float32)  # where ribbons turn to: about the camera
 
 
@@ -56,7 +55,7 @@ class Figure:
         solids: number of vertices of head and other solids, the first ones.
         rooted: for every later vertex, the solid one whose light it takes.
         lens: the lenses of spectacles, posed, perhaps without triangles.
-        face: (F, 3) vertices of the facial skin.
+        face: (F, 3) vertices of the facial skin; the first ones are `Heads.face`'s mesh.
         landmarks: 5, 68, 98 → (n, 3) posed.
         looks: what everything is made of.
         attributes: what was drawn, in words and numbers.
@@ -161,7 +160,7 @@ def draw_figure(rng: Rng, heads: Heads, pose: Pose | None = None) -> Figure:
         solids=len(whole.vertices),
         rooted=rooted,
         lens=lens.moved(pose(lens.vertices)),
-        face=position[heads.vertices_of(*_FACE)],
+        face=position[heads.face.vertices],
         landmarks={count: pose(p) for count, p in points.items()},
         looks=Looks(skin, eyes, fibres, cloth, felt, trim),
         attributes={

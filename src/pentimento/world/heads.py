@@ -21,6 +21,7 @@ from safetensors.numpy import load_file, save_file
 
 from pentimento.errors import CheckpointError
 from pentimento.world.anatomy import Anchors
+from pentimento.world.face_mesh import FACE, FaceMesh, face_mesh
 from pentimento.world.mesh import Floats, Indices, Mesh, part_index
 
 BUNDLED: Final = Path(__file__).parent.parent / "weights" / "head"
@@ -122,6 +123,11 @@ class Heads:
     def eyeballs(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Vertex numbers of the subject's right and left eyeball."""
         return self.vertices_of("r_eye"), self.vertices_of("l_eye")
+
+    @cached_property
+    def face(self) -> FaceMesh:
+        """The vertices of the face, and those that describe its shape."""
+        return face_mesh(self.neutral, self.triangles, self.vertices_of(*FACE))
 
     @cached_property
     def _component_matrix(self) -> Floats:

@@ -7,6 +7,7 @@ is exact. Each part of the draw has its own stream of chance: changing one leave
 Alphabet: S side of the picture; samples are a 2S x 2S grid, four to a pixel.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from typing import Any, Final
@@ -19,6 +20,7 @@ from pentimento.labels import CELEBAMASK19
 from pentimento.ops.align import crop_to_picture, ffhq_quad
 from pentimento.structures import Boxes, Keypoints, LabelMap, UVMap
 from pentimento.world.backdrop import backdrop
+from pentimento.world.face_mesh import VERTICES, FaceVertices, in_pixels
 from pentimento.world.figure import Figure, draw_figure
 from pentimento.world.heads import Heads, load_heads
 from pentimento.world.light import bake, cast, frozen, unit
@@ -51,6 +53,7 @@ class WorldPortrait:
         labels: 19 classes, CelebAMask-HQ order, drawn as people draw them: tresses, not strands.
         landmarks: 5, 68 or 98 → points in pixels; `visible` is False behind hair, hat or the head.
         box: the face, forehead to chin, one box of score 1.
+        vertices: of the face's mesh (`Heads.face`).
         uv: where on the head's surface each pixel of skin, lips, nose, eyes, ears and neck lies.
         depth: (S, S) float32 decimetres along the optical axis, inf on the background.
         attributes: what was drawn: age, sex, pose in degrees, glasses and so on.
@@ -60,6 +63,7 @@ class WorldPortrait:
     labels: LabelMap
     landmarks: dict[int, Keypoints]
     box: Boxes
+    vertices: FaceVertices
     uv: UVMap
     depth: NDArray[np.float32]
     attributes: dict[str, Any] = field(default_factory=dict)
@@ -79,8 +83,7 @@ def portrait(seed: int, size: int = 256, heads: Heads | None = None) -> WorldPor
     if seed < 0 or size < 16:
         raise ValueError(f"expected seed >= 0 and size >= 16, got seed {seed} and size {size}")
     streams = [np.random.Generator(np.random.PCG64([seed, part])) for part in range(4)]
-    figure = draw_figure(streams[0], heads or _builtin_heads())
-    camera = _frame(figure, streams[1])
+    figure, camera = before_camera(streams, heads)
     layer, truth = _draw_figure(camera, figure, size)
     lens = _draw(camera, figure.lens.vertices, figure.lens.triangles, size)
 
@@ -111,23 +114,34 @@ def portrait(seed: int, size: int = 256, heads: Heads | None = None) -> WorldPor
         chosen["nearness"] > 0, chosen["nearness"], cv2.dilate(chosen["nearness"], _AROUND)
     )
     depth = np.where(labels > 0, 1 / np.maximum(nearness, 1e-6), np.inf)
+    dark = figure.looks.trim.lens_depth > 0.6
     landmarks = {
-        count: _keypoints(points, camera, truth, lens, size, figure.looks.trim.lens_depth > 0.6)
+        count: _keypoints(points, camera, truth, lens, size, dark)
         for count, points in figure.landmarks.items()
     }
+    mesh = figure.face[:VERTICES]
+    unhidden = _keypoints(mesh, camera, truth, lens, size, dark)
     return WorldPortrait(
         picture,
         LabelMap(labels),
         landmarks,
         _box(figure, camera, landmarks, size),
+        FaceVertices(in_pixels(camera.project(mesh, size), size * camera.focal), unhidden.visible),
         _uv(figure, labels, chosen),
         depth.astype(np.float32),
         figure.attributes | {"background": place},
     )
 
 
+def before_camera(streams: Sequence[Rng], heads: Heads | None = None) -> tuple[Figure, Camera]:
+    """Return the person whom the first two streams of a seed draw, and the camera before them."""
+    figure = draw_figure(streams[0], heads or builtin_heads())
+    return figure, _frame(figure, streams[1])
+
+
 @cache
-def _builtin_heads() -> Heads:
+def builtin_heads() -> Heads:
+    """Return the head model of the package, loaded once."""
     return load_heads()
 
 

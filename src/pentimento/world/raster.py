@@ -80,6 +80,11 @@ class Camera:
     distance: float
     crop: NDArray[np.float64]
 
+    @property
+    def focal(self) -> float:
+        """How long one decimetre at a distance of one decimetre is in a picture of size 1."""
+        return float(np.sqrt(abs(np.linalg.det(self.crop[:, :2]))))
+
     def project(self, vertices: NDArray[Any], size: float) -> NDArray[np.float64]:
         """Return (..., 3) column, row (in a picture of `size`) and distance of points."""
         depth = self.distance - vertices[..., 2].astype(np.float64)

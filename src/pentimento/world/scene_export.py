@@ -6,7 +6,9 @@ Layout of the folder (`NNNNNN` is the number of the picture, six digits or more)
     images/NNNNNN.png       the picture (or .jpg)
     panoptic/NNNNNN.png     RGB, segment id = R + 256 G + 65536 B, as COCO panoptic
     labels/NNNNNN.png       indexed PNG of people, value = CelebAMask-HQ class
-    maps/NNNNNN.npz         parts (H, W) uint8, uv (H, W, 2) float16, depth (H, W) float32 (dm)
+    maps/NNNNNN.npz         parts (H, W) uint8, uv (H, W, 2) float16, depth (H, W) float32 (dm),
+                            vertices (P, 300, 4) float32 of the people, in the annotations' order:
+                            x, y, depth in pixels (`world/face_mesh.py`), 1 where visible
     flow/NNNNNN.npz         of clips: flow (H, W, 2) float32 and valid (H, W) bool to the next frame
     truths/NNNNNN.json      {"image", "annotations", "segments_info"} of this picture
     instances.json          COCO instances: boxes, masks (RLE), people with 68 face keypoints
@@ -39,6 +41,7 @@ from pentimento.structures import Keypoints
 from pentimento.world.actors import PARTS
 from pentimento.world.clips import clip
 from pentimento.world.export import Request, heads_of, indexed_png, open_folder, write
+from pentimento.world.face_mesh import VERTICES
 from pentimento.world.scenes import CATEGORIES, SceneFace, Segment, WorldScene, scene
 
 FORMAT: Final = "pentimento-world-scenes-1"
@@ -156,7 +159,11 @@ def _write_picture(
     shifts = np.array([0, 8, 16])
     coded = (made.panoptic[..., None] >> shifts & 255).astype(np.uint8)
     Image.fromarray(coded).save(panoptic, "PNG")
-    np.savez_compressed(maps, parts=made.parts, uv=made.uv.uv.astype(np.float16), depth=made.depth)
+    faces = [segment.face.vertices.rows() for segment in made.segments if segment.face]
+    np.savez_compressed(
+        maps, parts=made.parts, uv=made.uv.uv.astype(np.float16), depth=made.depth,
+        vertices=np.array(faces, np.float32).reshape(-1, VERTICES, 4),
+    )  # fmt: skip
     _put(folder, f"images/{name}.{request.images}", picture.getvalue(), number)
     _put(folder, f"panoptic/{name}.png", panoptic.getvalue(), number)
     _put(folder, f"labels/{name}.png", indexed_png(made.labels), number)

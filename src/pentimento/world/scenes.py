@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from pentimento.labels import CELEBAMASK19
 from pentimento.structures import Boxes, Keypoints, LabelMap, UVMap
 from pentimento.world.actors import Actor, Posed, hire, posed
+from pentimento.world.face_mesh import VERTICES, FaceVertices, in_pixels
 from pentimento.world.heads import Heads, load_heads
 from pentimento.world.layout import FACE, Layout, Person, Thing, draw_layout
 from pentimento.world.light import cast, cross, frozen, unit
@@ -94,6 +95,7 @@ class SceneFace:
         box: left, top, right, bottom of the whole face, forehead to chin, also where it is hidden
             or outside of the picture.
         landmarks: 5, 68, 98 → points; `visible` is False behind anything and outside.
+        vertices: of the face's mesh (`Heads.face`); `visible` likewise.
         pose: yaw to the subject's left, pitch up, roll to the subject's right shoulder; degrees,
             in the camera's axes.
         interocular: pixels between the outer corners of the eyes (points 36 and 45 of 68).
@@ -103,6 +105,7 @@ class SceneFace:
 
     box: tuple[float, float, float, float]
     landmarks: dict[int, Keypoints]
+    vertices: FaceVertices
     pose: tuple[float, float, float]
     interocular: float
     visible: float
@@ -479,23 +482,29 @@ def _face(number: int, person: Person, shape: Posed, drawing: Drawing) -> SceneF
     def seen_at(points: Any) -> NDArray[np.float64]:
         return camera.project(person.scale * shape.stance(points) + person.place, 1)
 
-    landmarks = {}
-    for count, points in shape.landmarks.items():
-        projected = seen_at(points)
+    def unhidden(projected: NDArray[np.float64]) -> NDArray[np.bool_]:
         visible = _unhidden(projected, person.scale, layer)
         if dark:
             c, r = (projected[:, axis].clip(0, side - 1) * SAMPLES
                     for axis, side in enumerate(drawing.owner.shape[::-1]))  # fmt: skip
             c, r = c.astype(int), r.astype(int)
             visible &= (lens.owner[r, c] != number) | (lens.nearness[r, c] * projected[:, 2] < 1)
-        landmarks[count] = Keypoints(projected[:, :2].astype(np.float32), visible)
-    outline = seen_at(shape.face)[:, :2].astype(np.float32)
-    points = np.concatenate([outline, landmarks[68].xy, landmarks[98].xy])
+        return visible
+
+    placed = {count: seen_at(points) for count, points in shape.landmarks.items()}
+    landmarks = {
+        count: Keypoints(points[:, :2].astype(np.float32), unhidden(points))
+        for count, points in placed.items()
+    }
+    outline = seen_at(shape.face)
+    mesh = outline[:VERTICES]
+    points = np.concatenate([outline[:, :2].astype(np.float32), landmarks[68].xy, landmarks[98].xy])
     left, top, right, bottom = np.concatenate([points.min(0), points.max(0)]).tolist()
     eyes = landmarks[68].xy[[36, 45]]
     return SceneFace(
         box=(left, top, right, bottom),
         landmarks=landmarks,
+        vertices=FaceVertices(in_pixels(mesh, camera.focal), unhidden(mesh)),
         pose=shape.stance.head_angles(),
         interocular=float(np.linalg.norm(eyes[1] - eyes[0])),
         visible=_visible(person, shape, camera, layer),

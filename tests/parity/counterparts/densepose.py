@@ -1,5 +1,7 @@
 """DensePose: the whole detector, piece by piece and end to end, chart losses, reading charts."""
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor
 
@@ -10,7 +12,7 @@ from pentimento.losses.charts import WEIGHTS, Marks, chart_losses, in_box, resam
 from pentimento.nn.rcnn import level_anchors, proposals
 from pentimento.ops.charts import Charts, read_charts
 from pentimento.ops.roi import clip_boxes, roi_align
-from pentimento.systems.perceive.densepose import DenseRCNN, box_features, prepared
+from pentimento.systems.perceive.densepose import DenseRCNN, box_features, paper, prepared
 
 _NAMES = {"coarse_segm": "coarse", "fine_segm": "fine", "u": "u", "v": "v"}
 
@@ -19,7 +21,7 @@ def _network(fixture: Fixture) -> Counterpart:
     predictor = "roi_heads.densepose_predictor."
     coarse = fixture.shapes[predictor + "ann_index_lowres.weight"][1]
     parts = fixture.shapes[predictor + "u_lowres.weight"][1] - 1
-    net = DenseRCNN(parts, coarse)
+    net = DenseRCNN(replace(paper(), parts=parts, coarse=coarse))
 
     def call(run: Run) -> dict[str, Tensor]:
         image, boxes = run.inputs["image_bgr"].float(), run.inputs["boxes"]
@@ -40,9 +42,9 @@ def _network(fixture: Fixture) -> Counterpart:
         outputs["rpn.proposals"], outputs["rpn.proposal_logits"] = proposals(
             [x[0] for x in logits], [x[0] for x in deltas], anchors, size, **few
         )
-        outputs["given.box_pool"] = box_features(levels, boxes)
+        outputs["given.box_pool"] = box_features(levels, [boxes])
         outputs["given.box_head"] = net.roi_heads["box_head"](outputs["given.box_pool"])
-        outputs["given.class_logits"], outputs["given.box_deltas"] = net.boxes(levels, boxes)
+        outputs["given.class_logits"], outputs["given.box_deltas"] = net.boxes(levels, [boxes])
         outputs["dense.decoder"] = net.roi_heads["decoder"](levels[:4])
         outputs["dense.pool"] = roi_align(
             outputs["dense.decoder"], [boxes], (28, 28), 0.25, samples=2, aligned=False

@@ -10,7 +10,14 @@ from torch import Tensor
 from pentimento.data.pairs import PairSample
 from pentimento.errors import ConfigError
 from pentimento.losses.adversarial import gradient_penalty
-from pentimento.systems.generate.pix2pix import Batch, Config, Pix2Pix, paper, tiny
+from pentimento.systems.generate.pix2pix import (
+    Batch,
+    Config,
+    Pix2Pix,
+    label_entropy,
+    paper,
+    tiny,
+)
 
 TINY = tiny()
 
@@ -124,3 +131,40 @@ def test_the_other_direction_is_refused() -> None:
 def test_impossible_configurations_are_refused(values: dict[str, object], told: str) -> None:
     with pytest.raises(ValueError, match=told):
         replace(paper(), **values)
+
+
+def label_maps(**values: object) -> Pix2Pix:
+    torch.manual_seed(2)
+    return Pix2Pix(replace(TINY, out_channels=5, critic="none", dropout="off", **values))
+
+
+def planes_of(classes: Tensor) -> Tensor:
+    return (classes[:, None] == torch.arange(5)[:, None, None]).float()
+
+
+def test_label_maps_are_compared_by_cross_entropy_and_unknown_pixels_cost_nothing() -> None:
+    fake = torch.zeros(1, 5, 2, 2)
+    target = planes_of(torch.tensor([[[0, 1], [2, 9]]]))  # 9 is unknown
+    assert label_entropy(fake, target).item() == pytest.approx(0.75 * np.log(5), rel=1e-5)
+    assert label_entropy(2 * target - 1, target).item() < 1e-6
+    system = label_maps(compare="cross_entropy")
+    pair = Batch(batch().condition, planes_of(torch.randint(0, 5, (2, 64, 64))))
+    assert "generator/cross_entropy" in system.train_step(pair, lambda name, terms: None)
+    with pytest.raises(ValueError, match="out_channels 3 is a picture"):
+        replace(TINY, compare="cross_entropy")
+
+
+def test_label_maps_are_validated_by_agreement_and_colours_by_their_looks() -> None:
+    system, condition = label_maps(), batch().condition
+    with torch.no_grad():
+        own = system.networks["generator"](condition).argmax(1)
+    own[0, :2] = 9  # unknown rows do not count
+    assert system.score == ("iou", "max")
+    assert system.validate([Batch(condition, planes_of(own))]) == {"iou": 1.0, "pixels": 1.0}
+    assert system.validate([Batch(condition, planes_of((own + 1) % 5))])["pixels"] < 0.1
+
+    system = Pix2Pix(TINY)
+    assert system.score == ("looks", "min")
+    with torch.no_grad():
+        assert system.validate([batch()]).keys() == {"ssim", "psnr", "looks", "l1"}
+    assert Pix2Pix(replace(TINY, out_channels=1)).score == ("ssim", "max")

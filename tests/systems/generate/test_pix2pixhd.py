@@ -20,6 +20,7 @@ from pentimento.systems.generate.pix2pixhd import (
     matching,
     one_hot,
     paper,
+    perceptual,
     tiny,
 )
 
@@ -137,7 +138,9 @@ def test_any_size_comes_back_in_its_size(enhance: bool, size: tuple[int, int]) -
     assert system.predict(one_hot(labels, 19)).shape == (1, 3, *size)
 
 
-def test_the_perceptual_loss_needs_a_real_file(tmp_path: Path) -> None:
+def test_the_perceptual_loss_asks_the_bundled_network_or_a_real_file(tmp_path: Path) -> None:
+    judged = Pix2PixHD(replace(TINY, perceptual="features"))
+    assert judged.train_step(batch(), lambda name, terms: None)["generator/perceptual"] > 0
     file = tmp_path / "vgg.safetensors"
     with pytest.raises(CheckpointError, match="vgg"):
         touched(Pix2PixHD(replace(TINY, perceptual=f"vgg19:{file}")))
@@ -145,13 +148,15 @@ def test_the_perceptual_loss_needs_a_real_file(tmp_path: Path) -> None:
     safetensors.torch.save_file(VGG().state_dict(), file)
     system = Pix2PixHD(replace(TINY, perceptual=f"vgg19:{file}"))
     real = torch.rand(1, 3, 32, 32)
-    assert system._perceptual(real, real) == 0
-    assert system._perceptual(real.flip(3), real) > 0
+    assert system._judge is not None
+    assert perceptual(system._judge, real, real) == 0
+    assert perceptual(system._judge, real.flip(3), real) > 0
     resumed = Pix2PixHD(system.config)
     resumed.load_extra_state(system.extra_state())
     safetensors.torch.save_file(VGG().state_dict(), file)
-    with pytest.raises(ConfigError, match="not the VGG-19 that this run began with"):
-        resumed._perceptual(real, real)
+    assert resumed._judge is not None
+    with pytest.raises(CheckpointError, match="not the network that this run began with"):
+        perceptual(resumed._judge, real, real)
 
 
 @pytest.mark.parametrize(

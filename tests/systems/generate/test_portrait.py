@@ -300,6 +300,12 @@ def test_training_without_the_parser_that_was_asked_for_is_refused(
         system.train_step(batch, Steps(system))
 
 
+def test_the_bundled_features_teach() -> None:
+    system = built(replace(tiny(), size=32, perceptual="features"))
+    batch = system.collate([face(32)])
+    assert system.train_step(batch, Steps(system))["perceptual"] > 0
+
+
 def test_vgg19_teaches_and_may_not_change_between_runs(tmp_path: Path) -> None:
     torch.manual_seed(0)
     file = tmp_path / "vgg19.safetensors"
@@ -314,7 +320,7 @@ def test_vgg19_teaches_and_may_not_change_between_runs(tmp_path: Path) -> None:
     save_file({k: v + 1 for k, v in VGG().state_dict().items()}, file)
     other = built(config)
     other.load_extra_state(system.extra_state())
-    with pytest.raises(CheckpointError, match="not the VGG-19 that this run began with"):
+    with pytest.raises(CheckpointError, match="not the network that this run began with"):
         other.train_step(batch, Steps(other))
 
 

@@ -48,9 +48,9 @@ def test_unknown_pixels_have_a_plane_where_it_is_wanted() -> None:
 
 
 def test_losses_by_hand() -> None:
-    features = [[torch.zeros(1, 1, 2, 2), torch.ones(1)], [torch.zeros(1, 1, 1, 1), torch.ones(1)]]
-    moved = [[scale[0] + n + 1, scale[1] + 9] for n, scale in enumerate(features)]
-    assert float(matching(moved, features)) == pytest.approx((1 + 2) / 2)
+    features = [[torch.zeros(1, 1, side, side)] * 4 + [torch.ones(1)] for side in (2, 1)]
+    moved = [[*(x + n + 1 for x in scale[:-1]), scale[-1] + 9] for n, scale in enumerate(features)]
+    assert float(matching(moved, features)) == pytest.approx(4 * (1 + 2) / 2)
     zero = torch.zeros(2, 3)
     assert float(divergence(zero, zero)) == 0
     assert float(divergence(zero + 2, zero)) == pytest.approx(0.5 * 4 * 6)

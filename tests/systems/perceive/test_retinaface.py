@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from pentimento.data.crowds import Crowd
+from pentimento.data.collage import Crowd, face_mesh
 from pentimento.systems.perceive.retinaface import (
     Batch,
     Config,
@@ -13,6 +13,7 @@ from pentimento.systems.perceive.retinaface import (
     RetinaFace,
     compact,
     match,
+    mesh_loss,
     priors,
     score_loss,
     tiny,
@@ -107,6 +108,25 @@ def test_faces_whose_points_are_unknown_still_teach_their_box():
     _, terms = losses([known, unknown], tiny())
     assert terms["points"] > 0
     assert terms["vertices"] > 0
+
+
+def test_vertices_are_learnt_by_their_places_and_by_the_lengths_of_edges():
+    wanted = torch.randn(2, 300, 3, generator=torch.Generator().manual_seed(0))
+    assert mesh_loss(wanted, wanted).item() == pytest.approx(0, abs=1e-4)
+    # A shift of (1, 2, 0) moves every vertex by 3 and no edge.
+    shift = torch.tensor([1.0, 2, 0])
+    assert mesh_loss(wanted + shift, wanted).item() == pytest.approx(3, abs=1e-4)
+    # Twice as large: every edge is as much too long as it is long.
+    a, b = torch.from_numpy(face_mesh().edges).T
+    long = (wanted[:, a] - wanted[:, b]).norm(dim=-1).mean() + wanted.abs().sum(-1).mean()
+    assert mesh_loss(2 * wanted, wanted).item() == pytest.approx(long.item(), rel=1e-4)
+    # Vertices that are not the world's have no known edges; none at all have no loss.
+    assert mesh_loss(wanted[:, :5] + shift, wanted[:, :5]).item() == pytest.approx(3, abs=1e-5)
+    fallen = torch.zeros(2, 300, 3, requires_grad=True)
+    mesh_loss(fallen, wanted).backward()
+    assert fallen.grad is not None
+    assert fallen.grad.isfinite().all()
+    assert mesh_loss(wanted[:0], wanted[:0]).item() == 0
 
 
 def test_heads_can_be_switched_off_and_then_answer_with_nothing():

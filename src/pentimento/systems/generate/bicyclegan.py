@@ -16,9 +16,8 @@ Train: `pentimento train bicyclegan --data world:edges2portrait --out runs/bicyc
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass as plain_dataclass
 from itertools import pairwise
-from typing import Final, Literal
+from typing import Final
 
 import numpy as np
 import torch
@@ -27,18 +26,25 @@ from pydantic import ConfigDict
 from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
-from pentimento.data.pairs import Pairs, PairSample, open_pairs
+from pentimento.data.pairs import PairSample
 from pentimento.engine.schedules import linear_decay
-from pentimento.engine.system import OptimizerSpec, Split, Terms, Update
-from pentimento.errors import ConfigError
+from pentimento.engine.system import OptimizerSpec, Terms, Update
 from pentimento.losses.adversarial import least_squares
-from pentimento.metrics.images import Likeness
+from pentimento.metrics.perceptual import Likeness
 from pentimento.nn.critic import PatchCritic
 from pentimento.nn.norm import instance_norm
 from pentimento.nn.unet import UNet
 from pentimento.ops.pad import pad_to_multiple
-from pentimento.ops.planes import planes
-from pentimento.systems.generate.pix2pix import Direction, arrays, as_colours
+from pentimento.systems.generate.pix2pix import (
+    Batch,
+    Direction,
+    arrays,
+    as_colours,
+    collate,
+    one_way,
+    pair_score,
+)
+from pentimento.systems.generate.pix2pix import open_data as open_data
 
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))
@@ -120,31 +126,6 @@ def tiny() -> Config:
 
 
 PRESETS: Final = {"paper": paper, "compact": compact, "tiny": tiny}
-
-
-def open_data(spec: str, split: Split, config: Config) -> Pairs:
-    """Open paired pictures; see `pentimento.data.pairs`."""
-    channels = (config.in_channels, config.out_channels)
-    return open_pairs(
-        spec,
-        split,
-        load_size=config.load_size,
-        size=config.size,
-        channels=channels if config.direction == "AtoB" else channels[::-1],
-    )
-
-
-@plain_dataclass(frozen=True)
-class Batch:
-    """Conditions and the pictures that belong to them.
-
-    Attributes:
-        condition: (B, C, S, S).
-        target: (B, D, S, S) in [-1, 1].
-    """
-
-    condition: Tensor
-    target: Tensor
 
 
 # --- networks -------------------------------------------------------------------------------------
@@ -251,10 +232,9 @@ class BicycleGAN:
         config: see `Config`.
     """
 
-    score: Final[tuple[str, Literal["max", "min"]]] = ("ssim", "max")
-
     def __init__(self, config: Config) -> None:
         c = self.config = config
+        self.score = pair_score(c.out_channels)
         critic = (c.out_channels, c.critic_width, c.critic_layers)
         networks = {
             "generator": build_generator(c),
@@ -275,13 +255,8 @@ class BicycleGAN:
         self.batch_size, self.steps = c.batch_size, c.steps
 
     def collate(self, samples: Sequence[PairSample]) -> Batch:
-        """Stack both sides, the condition first whatever the direction."""
-        c = self.config
-        sides = [(s.a, s.b) if c.direction == "AtoB" else (s.b, s.a) for s in samples]
-        return Batch(
-            torch.from_numpy(np.stack([planes(a, c.in_channels) for a, _ in sides])),
-            torch.from_numpy(np.stack([planes(b, c.out_channels) for _, b in sides])),
-        )
+        """Stack conditions and targets."""
+        return collate(samples, self.config)
 
     def train_step(self, batch: Batch, update: Update) -> Terms:
         """Update generator and encoder by both cycles, then both critics.
@@ -323,7 +298,8 @@ class BicycleGAN:
     def validate(self, batches: Iterable[Batch]) -> dict[str, float]:
         """Measure likeness and variety.
 
-        SSIM and PSNR (dB) of pictures painted in their own styles; `variety`, the mean absolute
+        SSIM, PSNR (dB) and, of colours, `looks` (`metrics.perceptual`) of pictures painted in their
+        own styles; `variety`, the mean absolute
         difference, of [0, 1], between pictures painted in two drawn styles.
         """
         likeness, variety = Likeness(), []
@@ -356,9 +332,7 @@ class BicycleGAN:
         Raises:
             ConfigError: it was trained for the other direction.
         """
-        if direction not in (None, self.config.direction):
-            raise ConfigError(f"this model paints {self.config.direction} only, not {direction}")
-        return self.config.in_channels
+        return one_way(self.config, direction)
 
     def drawn_style(self, count: int, seed: int) -> Tensor:
         """Draw styles (count, Z) from N(0, 1)."""

@@ -9,6 +9,7 @@ Differs:
 - The Wasserstein loss has its gradient penalty; the official code offers the loss and never calls
   the penalty.
 - The learning rate falls with every step, not with every epoch.
+- Label maps may be compared by cross-entropy (`compare`); the paper paints them as colours.
 - `resize` replaces transposed convolutions, which leave checkerboards.
 
 Alphabet: B batch; C, D channels of condition and picture; S size. Pictures are in [-1, 1]; a
@@ -19,7 +20,7 @@ Train: `pentimento train pix2pix --data world:labels2portrait --out runs/pix2pix
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass as plain_dataclass
-from typing import Final, Literal
+from typing import Final, Literal, Protocol
 
 import numpy as np
 import torch
@@ -34,16 +35,19 @@ from pentimento.engine import rng
 from pentimento.engine.schedules import linear_decay
 from pentimento.engine.system import OptimizerSpec, Split, Terms, Update
 from pentimento.errors import ConfigError
+from pentimento.labels import IGNORE, LabelSet
 from pentimento.losses.adversarial import GAN_LOSSES, GanLoss, gradient_penalty
-from pentimento.metrics.images import Likeness
+from pentimento.metrics.perceptual import Likeness
+from pentimento.metrics.segmentation import Confusion
 from pentimento.nn.critic import PatchCritic, PixelCritic
 from pentimento.nn.norm import NormName, draw_weights, norm_layer
 from pentimento.nn.resnet_generator import ResNetGenerator
 from pentimento.nn.unet import DropoutName, UNet
 from pentimento.ops.pad import pad_to_multiple
-from pentimento.ops.planes import planes
+from pentimento.ops.planes import MOST_CHANNELS, planes
 
 Direction = Literal["AtoB", "BtoA"]
+_CERTAINTY: Final = 10.0
 
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))
@@ -69,7 +73,9 @@ class Config:
         critic_layers: strided layers of the patch critic; 3 see 70 × 70 pixels.
         conditional: the critic sees the condition, too.
         loss: `vanilla` (cross-entropy), `lsgan` or `wgangp`.
-        l1_weight: of the mean absolute difference; the critic's opinion weighs 1.
+        compare: how a painted picture is compared with the true one: `l1`, or `cross_entropy` for
+            label maps. L1 asks for each class's median, and that of a rare class is its absence.
+        l1_weight: of that comparison; the critic's opinion weighs 1.
         init_std: of the initial weights.
         lr: Adam's learning rate; its β1 is 0.5. It falls to 0 over the second half.
         batch_size: 1 in the paper.
@@ -93,6 +99,7 @@ class Config:
     critic_layers: int = 3
     conditional: bool = True
     loss: GanLoss = "vanilla"
+    compare: Literal["l1", "cross_entropy"] = "l1"
     l1_weight: float = 100.0
     init_std: float = 0.02
     lr: float = 2e-4
@@ -113,6 +120,11 @@ class Config:
             raise ValueError(f"a U-Net has at least 2 halvings, got depth {self.depth}")
         if self.critic == "none" and self.l1_weight <= 0:
             raise ValueError("without a critic l1_weight must be positive")
+        if self.compare == "cross_entropy" and self.out_channels <= MOST_CHANNELS:
+            raise ValueError(
+                "cross_entropy compares label maps, which have one plane per class; out_channels "
+                f"{self.out_channels} is a picture: compare by l1"
+            )
 
 
 def paper() -> Config:
@@ -138,7 +150,31 @@ def tiny() -> Config:
 PRESETS: Final = {"paper": paper, "compact": compact, "tiny": tiny}
 
 
-def open_data(spec: str, split: Split, config: Config) -> Pairs:
+class PairConfig(Protocol):
+    """What open_data and collate must know of a system that learns from pairs."""
+
+    @property
+    def in_channels(self) -> int:
+        """C."""
+
+    @property
+    def out_channels(self) -> int:
+        """D."""
+
+    @property
+    def direction(self) -> Direction:
+        """Which side of the data is the condition."""
+
+    @property
+    def size(self) -> int:
+        """S."""
+
+    @property
+    def load_size(self) -> int:
+        """Side of training pictures before S is cut out of them."""
+
+
+def open_data(spec: str, split: Split, config: PairConfig) -> Pairs:
     """Open paired pictures; see `pentimento.data.pairs`."""
     channels = (config.in_channels, config.out_channels)
     return open_pairs(
@@ -161,6 +197,15 @@ class Batch:
 
     condition: Tensor
     target: Tensor
+
+
+def collate(samples: Sequence[PairSample], config: PairConfig) -> Batch:
+    """Stack both sides, the condition first whatever the direction."""
+    sides = [(s.a, s.b) if config.direction == "AtoB" else (s.b, s.a) for s in samples]
+    return Batch(
+        torch.from_numpy(np.stack([planes(a, config.in_channels) for a, _ in sides])),
+        torch.from_numpy(np.stack([planes(b, config.out_channels) for _, b in sides])),
+    )
 
 
 # --- networks -------------------------------------------------------------------------------------
@@ -206,10 +251,10 @@ class Pix2Pix:
         config: see `Config`.
     """
 
-    score: Final[tuple[str, Literal["max", "min"]]] = ("ssim", "max")
-
     def __init__(self, config: Config) -> None:
         c = self.config = config
+        labels = c.out_channels > MOST_CHANNELS
+        self.score = ("iou", "max") if labels else pair_score(c.out_channels)
         self.networks = nn.ModuleDict({"generator": build_generator(c)})
         if c.critic != "none":
             self.networks["critic"] = build_critic(c)
@@ -221,13 +266,8 @@ class Pix2Pix:
         self.batch_size, self.steps = c.batch_size, c.steps
 
     def collate(self, samples: Sequence[PairSample]) -> Batch:
-        """Stack both sides, the condition first whatever the direction."""
-        c = self.config
-        sides = [(s.a, s.b) if c.direction == "AtoB" else (s.b, s.a) for s in samples]
-        return Batch(
-            torch.from_numpy(np.stack([planes(a, c.in_channels) for a, _ in sides])),
-            torch.from_numpy(np.stack([planes(b, c.out_channels) for _, b in sides])),
-        )
+        """Stack conditions and targets."""
+        return collate(samples, self.config)
 
     def train_step(self, batch: Batch, update: Update) -> Terms:
         """Update the critic on a painted picture, then the generator on the same one."""
@@ -258,14 +298,23 @@ class Pix2Pix:
         return terms
 
     def _generator_terms(self, batch: Batch, fake: Tensor) -> dict[str, Tensor]:
-        terms = {"generator/l1": self.config.l1_weight * F.l1_loss(fake, batch.target)}
+        c = self.config
+        compare = F.l1_loss if c.compare == "l1" else label_entropy
+        terms = {f"generator/{c.compare}": c.l1_weight * compare(fake, batch.target)}
         if self.config.critic != "none":
             loss = GAN_LOSSES[self.config.loss]
             terms["generator/gan"] = loss([self._scores(batch, fake)], True)
         return terms
 
     def validate(self, batches: Iterable[Batch]) -> dict[str, float]:
-        """Measure likeness to the true pictures: SSIM, PSNR in dB, L1 of [0, 1]."""
+        """Measure likeness to the true pictures, or agreement with the true label maps.
+
+        Returns:
+            SSIM, PSNR in dB, L1 of [0, 1], and of colours `looks` (`metrics.perceptual`); of label
+            maps `iou`, the mean over classes, and `pixels`, the share that is right.
+        """
+        if self.score[0] == "iou":
+            return self._agreement(batches)
         likeness, distances = Likeness(), []
         for batch in batches:
             fakes = arrays(self.networks["generator"](batch.condition))
@@ -273,6 +322,16 @@ class Pix2Pix:
             likeness.add(reals, fakes)
             distances += np.abs(reals - fakes).mean((1, 2, 3)).tolist()
         return likeness.value() | {"l1": float(np.mean(distances))}
+
+    def _agreement(self, batches: Iterable[Batch]) -> dict[str, float]:
+        count = self.config.out_channels
+        names = tuple(str(n) for n in range(count))
+        confusion = Confusion(LabelSet("planes", names, ((0, 0, 0),) * count))
+        for batch in batches:
+            fakes = self.networks["generator"](batch.condition).argmax(1)
+            reals = batch.target.argmax(1).where(batch.target.amax(1) > 0, IGNORE)
+            confusion.add(*(x.byte().cpu().numpy() for x in (reals, fakes)))
+        return {"iou": confusion.mean_iou(), "pixels": confusion.pixel_accuracy()}
 
     def samples(self, batch: Batch) -> Tensor:
         """Per pair: the condition, the painted picture, the true one."""
@@ -292,9 +351,7 @@ class Pix2Pix:
         Raises:
             ConfigError: it was trained for the other direction.
         """
-        if direction not in (None, self.config.direction):
-            raise ConfigError(f"this model paints {self.config.direction} only, not {direction}")
-        return self.config.in_channels
+        return one_way(self.config, direction)
 
     @torch.no_grad()
     def predict(
@@ -315,6 +372,31 @@ class Pix2Pix:
                 f"expected (B, {self.config.in_channels}, H, W), got {tuple(condition.shape)}"
             )
         return paint(self.networks["generator"], condition, seed)
+
+
+def pair_score(channels: int) -> tuple[str, Literal["max", "min"]]:
+    """Return what decides which checkpoint of pictures is best: of colours, their looks."""
+    return ("looks", "min") if channels == 3 else ("ssim", "max")
+
+
+def one_way(config: PairConfig, direction: Direction | None) -> int:
+    """Return C.
+
+    Raises:
+        ConfigError: the model was trained for the other direction.
+    """
+    if direction not in (None, config.direction):
+        raise ConfigError(f"this model paints {config.direction} only, not {direction}")
+    return config.in_channels
+
+
+def label_entropy(fake: Tensor, target: Tensor) -> Tensor:
+    """Return the mean cross-entropy of planes in [-1, 1] against planes of 0 and 1, (B, D, H, W).
+
+    Planes of ±1 mean a certainty of e²⁰ to 1; pixels of an unknown class, 0 in all planes, cost
+    nothing.
+    """
+    return -(target * F.log_softmax(_CERTAINTY * fake, 1)).sum(1).mean()
 
 
 def paint(generator: nn.Module, condition: Tensor, seed: int) -> Tensor:

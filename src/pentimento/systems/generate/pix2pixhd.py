@@ -2,14 +2,14 @@
 
 Implemented: the global generator and the local enhancer with their two stages; instance borders;
 the encoder whose features are averaged over each instance, and their clusters per class, from which
-new styles are drawn; critics at three scales; feature matching; the perceptual loss, if a file of
-VGG-19 is given.
+new styles are drawn; critics at three scales; feature matching; the perceptual loss.
 
 Differs:
 - Both stages are one run; the official code starts twice. Adam's averages live on between them.
 - The critics of stage one are the coarser ones of stage two, at the same resolutions.
 - The learning rate falls with every step of a stage's second half, not with every epoch.
 - In stage two the encoder goes on learning with the enhancer; officially its features are fixed.
+- Where there is no file of VGG-19, the bundled feature network may judge; `perceptual` says which.
 - Pictures are squeezed to `size`, not scaled by width.
 - Classes whose instances are all small have styles, too.
 
@@ -21,7 +21,6 @@ Train: `pentimento train pix2pixhd --data world --preset compact --out runs/hd`.
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass as plain_dataclass
-from pathlib import Path
 from typing import Final, Literal
 
 import numpy as np
@@ -41,8 +40,8 @@ from pentimento.engine.schedules import Schedule, linear_decay
 from pentimento.engine.system import OptimizerSpec, Split, Terms, Update
 from pentimento.errors import ConfigError
 from pentimento.losses.adversarial import feature_matching, least_squares
-from pentimento.losses.perceptual import VGG, load_vgg
-from pentimento.metrics.images import Likeness
+from pentimento.losses.perceptual import Judge, check_judge
+from pentimento.metrics.perceptual import Likeness
 from pentimento.nn.critic import MultiscaleCritic
 from pentimento.nn.norm import draw_weights, instance_norm
 from pentimento.nn.resnet_generator import ResNetGenerator, output_layers
@@ -74,7 +73,7 @@ class Config:
         critic_layers: strided layers of each critic.
         scales: critics; one less without the enhancer's resolution.
         feature_weight: of feature matching.
-        perceptual: `vgg19:FILE` (safetensors, torchvision's keys) or `none`.
+        perceptual: whose features are compared: `features` (bundled), `vgg19:FILE` or `none`.
         perceptual_weight: of the perceptual loss.
         lr: Adam's learning rate; its β1 is 0.5.
         batch_size: 1 in the paper.
@@ -118,8 +117,8 @@ class Config:
             raise ValueError("first_stage and hold are shares between 0 and 1")
         if self.scales < 1 + self.enhance:
             raise ValueError(f"scales must be at least {1 + self.enhance}, got {self.scales}")
-        if self.perceptual != "none" and not self.perceptual.startswith("vgg19:"):
-            raise ValueError(f"perceptual: vgg19:FILE or none, got {self.perceptual!r}")
+        if self.perceptual != "none":
+            check_judge(self.perceptual)
 
 
 def paper() -> Config:
@@ -185,6 +184,14 @@ def one_hot(labels: Tensor, classes: int) -> Tensor:
 def classes_of(planes: Tensor, classes: int) -> Tensor:
     """(B, K, H, W) → (B, H, W) int64; K where every plane is 0."""
     return planes.argmax(1).where(planes.amax(1) > 0, classes)
+
+
+def collate(samples: Sequence[LabelledSample]) -> Batch:
+    """Stack pictures, classes and instances."""
+    image = torch.from_numpy(np.stack([s.image for s in samples])).permute(0, 3, 1, 2)
+    labels = torch.from_numpy(np.stack([s.labels for s in samples]))
+    instances = torch.from_numpy(np.stack([s.instances for s in samples]))
+    return Batch(image.float() / 127.5 - 1, labels.long(), instances.long()[:, None])
 
 
 # --- networks -------------------------------------------------------------------------------------
@@ -268,6 +275,17 @@ def matching(fakes: Features, reals: Features) -> Tensor:
     return torch.stack(distances).mean()
 
 
+def perceptual(judge: Judge, fake: Tensor, real: Tensor) -> Tensor:
+    """Return the weighted mean absolute differences of what a judge sees, fine to coarse."""
+    with torch.no_grad():
+        wanted = judge(real)
+    distances = [
+        weight * F.l1_loss(one, other)
+        for weight, one, other in zip(VGG_WEIGHTS[-len(wanted) :], judge(fake), wanted, strict=True)
+    ]
+    return torch.stack(distances).sum()
+
+
 # --- the system -----------------------------------------------------------------------------------
 
 
@@ -278,7 +296,7 @@ class Pix2PixHD:
         config: see `Config`.
     """
 
-    score: Final[tuple[str, Literal["max", "min"]]] = ("ssim", "max")
+    score: Final[tuple[str, Literal["max", "min"]]] = ("looks", "min")
 
     def __init__(self, config: Config) -> None:
         c = self.config = config
@@ -309,15 +327,11 @@ class Pix2PixHD:
         self.averaged: tuple[str, ...] = ()
         self.batch_size, self.steps = c.batch_size, c.steps
         self._step = 0
-        self._judge: VGG | None = None
-        self._judge_hash = torch.zeros(0, dtype=torch.uint8)
+        self._judge = None if c.perceptual == "none" else Judge(c.perceptual, imagenet=False)
 
     def collate(self, samples: Sequence[LabelledSample]) -> Batch:
         """Stack pictures, classes and instances."""
-        image = torch.from_numpy(np.stack([s.image for s in samples])).permute(0, 3, 1, 2)
-        labels = torch.from_numpy(np.stack([s.labels for s in samples]))
-        instances = torch.from_numpy(np.stack([s.instances for s in samples]))
-        return Batch(image.float() / 127.5 - 1, labels.long(), instances.long()[:, None])
+        return collate(samples)
 
     # --- painting
 
@@ -382,28 +396,10 @@ class Pix2PixHD:
         terms = {"generator/gan": least_squares(scores(fakes), True)}
         if c.feature_weight:
             terms["generator/features"] = c.feature_weight * matching(fakes, reals)
-        if c.perceptual != "none":
-            terms["generator/perceptual"] = c.perceptual_weight * self._perceptual(
-                fake, batch.image
-            )
+        if self._judge is not None:
+            apart = perceptual(self._judge, fake, batch.image)
+            terms["generator/perceptual"] = c.perceptual_weight * apart
         return terms
-
-    def _perceptual(self, fake: Tensor, real: Tensor) -> Tensor:
-        if self._judge is None:
-            file = Path(self.config.perceptual.removeprefix("vgg19:"))
-            self._judge, digest = load_vgg(file)
-            found = torch.tensor(list(bytes.fromhex(digest)), dtype=torch.uint8)
-            if self._judge_hash.numel() and not found.equal(self._judge_hash):
-                raise ConfigError(f"{file} is not the VGG-19 that this run began with")
-            self._judge_hash = found
-        judge = self._judge.to(fake.device)
-        with torch.no_grad():
-            reals = judge(real)  # in [-1, 1], without ImageNet's mean and deviation, as officially
-        distances = [
-            weight * F.l1_loss(one, other)
-            for weight, one, other in zip(VGG_WEIGHTS, judge(fake), reals, strict=True)
-        ]
-        return torch.stack(distances).sum()
 
     # --- measuring
 
@@ -417,7 +413,7 @@ class Pix2PixHD:
         return self._paint(self._with_features(batch, self._condition(batch)), enhance=enhance)
 
     def validate(self, batches: Iterable[Batch]) -> dict[str, float]:
-        """Measure likeness to the true pictures: SSIM and PSNR in dB.
+        """Measure likeness to the true pictures: SSIM, PSNR in dB, `looks` (`metrics.perceptual`).
 
         With an enhancer there is also `coarse_ssim`, of the global generator at half the size: all
         that means something during stage one.
@@ -445,12 +441,15 @@ class Pix2PixHD:
         return torch.stack([as_colours(x) for x in columns], 1)
 
     def extra_state(self) -> dict[str, Tensor]:
-        """Return the count of steps, which decides the stage, and the SHA-256 of VGG's file."""
-        return {"step": torch.tensor(self._step), "vgg": self._judge_hash}
+        """Return the count of steps, which decides the stage, and the SHA-256 of the judge."""
+        digest = torch.zeros(0, dtype=torch.uint8) if self._judge is None else self._judge.digest
+        return {"step": torch.tensor(self._step), "judge": digest}
 
     def load_extra_state(self, state: Mapping[str, Tensor]) -> None:
         """Take back the count and the hash."""
-        self._step, self._judge_hash = int(state["step"]), state["vgg"]
+        self._step = int(state["step"])
+        if self._judge is not None:
+            self._judge.digest = state["judge"]
 
     # --- use
 

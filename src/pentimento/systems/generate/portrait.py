@@ -30,7 +30,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass as plain_dataclass
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
 from typing import Any, Final, Literal
 
 import numpy as np
@@ -44,10 +43,10 @@ from torch import Tensor, nn
 from pentimento.data.augment import mirror
 from pentimento.data.faces import Faces, FaceSample, open_faces
 from pentimento.engine.system import Dataset, OptimizerSpec, Split, Terms, Update
-from pentimento.errors import CheckpointError, MaskError
+from pentimento.errors import MaskError
 from pentimento.labels import CELEBAMASK19, IGNORE, LABEL_SETS, remap_table
 from pentimento.losses.adversarial import cross_entropy, feature_matching
-from pentimento.losses.perceptual import LEVEL_WEIGHTS, feature_distance, load_vgg
+from pentimento.losses.perceptual import LEVEL_WEIGHTS, Judge, check_judge, feature_distance
 from pentimento.metrics.images import psnr, ssim
 from pentimento.metrics.segmentation import Confusion
 from pentimento.nn.critic import MultiscaleCritic
@@ -111,7 +110,8 @@ class Config:
         pixel: distance of pixels: L2 as in the paper, or linear for large differences.
         parser: the frozen judge of masks: `bundled`, a folder of a face-parsing model,
             `unet:FILE` (safetensors of the paper's P), or `none` to train without one.
-        perceptual: `vgg19:FILE` (safetensors, torchvision's keys), `parser` or `none`.
+        perceptual: whose features are compared: `features` (bundled), `vgg19:FILE`, `parser` or
+            `none`.
         w_adversarial: weight of both generator GAN terms.
         w_feature: of critic features on paired steps, on top of the official 10 × 0.5.
         w_perceptual: of the perceptual term, on top of the official 30.
@@ -170,8 +170,8 @@ class Config:
             raise ValueError("width, critic_width, code and enlarge must be at least 1")
         if self.w_part and self.family != "paper":
             raise ValueError("w_part: textures are stored, not decoded; only `paper` has the term")
-        if not self.perceptual.startswith("vgg19:") and self.perceptual not in ("parser", "none"):
-            raise ValueError(f"perceptual: vgg19:FILE, parser or none, got {self.perceptual!r}")
+        if self.perceptual not in ("parser", "none"):
+            check_judge(self.perceptual)
         shares = (self.bend, self.forget, self.adversarial_from)
         if not (all(0 <= share <= 1 for share in shares) and 0 <= self.constant < 1):
             raise ValueError("bend, forget, adversarial_from and constant are shares from 0 to 1")
@@ -307,8 +307,9 @@ class Portrait:
         self.steps = c.steps
         self.score: tuple[str, Literal["max", "min"]] = ("edit_psnr", "max")
         self._turn = 0
-        self._vgg19 = ""  # SHA-256 of the file in use
         self._judges: dict[str, Any] = {}
+        asked = c.perceptual not in ("parser", "none")
+        self._looks = Judge(c.perceptual, imagenet=False) if asked else None
 
     def _critic_norm(self, channels: int) -> nn.Module:
         paper = self.config.family == "paper"
@@ -392,8 +393,10 @@ class Portrait:
         gap = loss(fake, real, reduction="none")
         terms = {"picture": c.w_picture * _PICTURE * (where * gap).mean()}
         if c.perceptual != "none" and c.w_perceptual:
-            features, weights = self._features(real.device)
-            distance = feature_distance(features(fake), features(real), weights, parts)
+            features = self._looks or self._parser().features
+            seen, wanted = features(fake), features(real)
+            weights = LEVEL_WEIGHTS if len(seen) == len(LEVEL_WEIGHTS) else (1 / 4,) * len(seen)
+            distance = feature_distance(seen, wanted, weights, parts)
             terms["perceptual"] = c.w_perceptual * _PERCEPTUAL * distance
         if adversarial and c.w_adversarial:
             critic = self.networks["critic_paired"]
@@ -445,18 +448,6 @@ class Portrait:
         parser: FrozenParser = self._judges["parser"]
         return parser
 
-    def _features(self, device: torch.device) -> tuple[Any, Sequence[float]]:
-        """Return picture → features, and the weights of their levels."""
-        if self.config.perceptual == "parser":
-            return self._parser().features, (0.25,) * 4
-        if "vgg19" not in self._judges:
-            file = Path(self.config.perceptual.removeprefix("vgg19:"))
-            net, found = load_vgg(file)
-            if found != (self._vgg19 or found):
-                raise CheckpointError(f"{file} is not the VGG-19 that this run began with")
-            self._judges["vgg19"], self._vgg19 = net.to(device), found
-        return self._judges["vgg19"], LEVEL_WEIGHTS
-
     # -- measuring
 
     def validate(self, batches: Iterable[Batch]) -> dict[str, float]:
@@ -504,14 +495,15 @@ class Portrait:
         return torch.stack([faces[0], mask, *faces[1:]], 1)
 
     def extra_state(self) -> dict[str, Tensor]:
-        """Return the count of turns, which decides what a turn trains, and VGG-19's SHA-256."""
-        sha256 = torch.tensor(list(bytes.fromhex(self._vgg19)), dtype=torch.uint8)
-        return {"turn": torch.tensor(self._turn), "vgg19": sha256}
+        """Return the count of turns, which decides what a turn trains, and the judge's SHA-256."""
+        digest = torch.zeros(0, dtype=torch.uint8) if self._looks is None else self._looks.digest
+        return {"turn": torch.tensor(self._turn), "judge": digest}
 
     def load_extra_state(self, state: Mapping[str, Tensor]) -> None:
         """Take both back."""
         self._turn = int(state["turn"])
-        self._vgg19 = bytes(state["vgg19"].tolist()).hex()
+        if self._looks is not None:
+            self._looks.digest = state["judge"]
 
     # -- using
 

@@ -20,7 +20,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
 from typing import Final, Literal
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from pydantic import ConfigDict
@@ -36,14 +35,22 @@ from pentimento.data.labelled import (
 from pentimento.engine import rng
 from pentimento.engine.system import OptimizerSpec, Split, Terms, Update
 from pentimento.errors import ConfigError
-from pentimento.losses.adversarial import feature_matching, hinge, wasserstein
+from pentimento.losses.adversarial import hinge, wasserstein
 from pentimento.losses.perceptual import Judge, check_judge
-from pentimento.metrics.images import Likeness
+from pentimento.metrics.perceptual import Likeness
 from pentimento.nn.norm import instance_norm
 from pentimento.ops.instances import instance_edges
 from pentimento.ops.pad import pad_to_multiple
 from pentimento.systems.generate.pix2pix import Direction, arrays, as_colours
-from pentimento.systems.generate.pix2pixhd import VGG_WEIGHTS, Batch, one_hot
+from pentimento.systems.generate.pix2pixhd import (
+    Batch,
+    Features,
+    collate,
+    matching,
+    one_hot,
+    perceptual,
+    scores,
+)
 
 _ENCODED: Final = 256  # side of the pictures that the encoder sees
 
@@ -313,19 +320,6 @@ class Critic(nn.Module):
 
 # --- losses ---------------------------------------------------------------------------------------
 
-Features = Sequence[Sequence[Tensor]]
-
-
-def scores(features: Features) -> list[Tensor]:
-    """Return the last output of every scale."""
-    return [scale[-1] for scale in features]
-
-
-def matching(fakes: Features, reals: Features) -> Tensor:
-    """Return the feature matching of all layers but the scores, averaged over scales."""
-    apart = [feature_matching(a[:-1], b[:-1]) for a, b in zip(fakes, reals, strict=True)]
-    return torch.stack(apart).mean()
-
 
 def divergence(mean: Tensor, log_variance: Tensor) -> Tensor:
     """Return how far styles are from N(0, 1): the divergence, summed over the batch, halved."""
@@ -342,7 +336,7 @@ class SPADE:
         config: see `Config`.
     """
 
-    score: Final[tuple[str, Literal["max", "min"]]] = ("ssim", "max")
+    score: Final[tuple[str, Literal["max", "min"]]] = ("looks", "min")
 
     def __init__(self, config: Config) -> None:
         c = self.config = config
@@ -363,14 +357,11 @@ class SPADE:
         }
         self.averaged: tuple[str, ...] = ()
         self.batch_size, self.steps = c.batch_size, c.steps
-        self._judge = None if c.judge == "none" else Judge(c.judge)
+        self._judge = None if c.judge == "none" else Judge(c.judge, imagenet=False)
 
     def collate(self, samples: Sequence[LabelledSample]) -> Batch:
         """Stack pictures, classes and instances."""
-        image = torch.from_numpy(np.stack([s.image for s in samples])).permute(0, 3, 1, 2)
-        labels = torch.from_numpy(np.stack([s.labels for s in samples]))
-        instances = torch.from_numpy(np.stack([s.instances for s in samples]))
-        return Batch(image.float() / 127.5 - 1, labels.long(), instances.long()[:, None])
+        return collate(samples)
 
     def _condition(self, batch: Batch) -> Tensor:
         c, labels = self.config, batch.labels
@@ -425,15 +416,8 @@ class SPADE:
         if c.feature_weight:
             terms["generator/features"] = c.feature_weight * matching(fakes, reals)
         if self._judge is not None:
-            with torch.no_grad():
-                wanted = self._judge(real)
-            apart = [
-                weight * F.l1_loss(one, other)
-                for weight, one, other in zip(
-                    VGG_WEIGHTS[-len(wanted) :], self._judge(fake), wanted, strict=True
-                )
-            ]
-            terms["generator/perceptual"] = c.perceptual_weight * torch.stack(apart).sum()
+            apart = perceptual(self._judge, fake, real)
+            terms["generator/perceptual"] = c.perceptual_weight * apart
         return terms
 
     def _repaint(self, batch: Batch) -> Tensor:
@@ -443,7 +427,11 @@ class SPADE:
         return painted
 
     def validate(self, batches: Iterable[Batch]) -> dict[str, float]:
-        """Measure likeness to the true pictures, in their own styles: SSIM and PSNR in dB."""
+        """Measure likeness to the true pictures, in their own styles.
+
+        Returns:
+            SSIM, PSNR in dB and `looks` (`metrics.perceptual`).
+        """
         likeness = Likeness()
         for batch in batches:
             likeness.add(arrays(batch.image), arrays(self._repaint(batch)))

@@ -1,26 +1,24 @@
-"""DensePose: which point of a surface every pixel shows, as part and texture position (I, U, V).
+"""DensePose: people in pictures, and which point of a body every pixel shows (I, U, V).
 
-Güler et al., CVPR 2018, in two forms. `DenseRCNN` is detectron2's chart model R50-FPN s1x for
-people, complete: proposals, boxes, a decoder that joins the pyramid, and inside every box eight
-convolutions and the charts. `Compact` looks at one aligned face and needs no boxes: charts of
-skin and eyeballs at a quarter of the crop's resolution, 0.6 M parameters. Read inside out, charts
-are a position map over the texture (Feng et al., PRNet, ECCV 2018): `ops.charts.position_map`.
+Güler et al., CVPR 2018, as detectron2's chart model R50-FPN s1x: a pyramid proposes boxes, a head
+settles them, and inside every box convolutions on the joined pyramid draw charts: body or not,
+which part, where on it. All of it is trained together. `face_charts` does the same for one aligned
+face, without boxes.
 
-Differs: training works on crops with one surface, the crop being the box; proposals and box head
-    are not trained here (they come with official weights). Points are drawn from dense truth, the
-    authors' were marked by hand, about a hundred per person.
-Differs: the authors train with SGD (0.01); here it is Adam.
+Differs: pictures are brought into squares of one size; the authors keep their shape, short side 640
+    to 800, and mirror them, for which they know how surfaces mirror.
+Differs: the authors train with SGD (0.01), here it is Adam; `compact` learns from nothing, with
+    group norms, and takes charts of regions from an IoU of 0.5 on, not 0.7.
 
-Alphabet: N pictures, S crop side, C coarse channels, P parts with 0 for none, R boxes, K points.
-Crops are RGB in [-1, 1].
+Alphabet: N pictures of side S; M people of a picture; K points of a person; R boxes; C coarse
+channels; P parts with 0 for none. Boxes in pixels. Pictures are RGB in [-1, 1].
 
     pentimento train densepose --data world --preset compact --out runs/densepose
 """
 
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass as plain_dataclass
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 import numpy as np
 import torch
@@ -30,28 +28,35 @@ from pydantic import ConfigDict
 from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
-from pentimento.data.charts import PARTS, ChartSample, open_charts
-from pentimento.engine.system import Dataset, OptimizerSpec, Split, Terms, Update
-from pentimento.losses.charts import Marks, chart_losses
-from pentimento.metrics.surface import FACE_KAPPA, masked_similarity, point_similarity
+from pentimento.data.people import MASK, People, PeopleSample, open_people
+from pentimento.engine.system import OptimizerSpec, Split, Terms, Update
+from pentimento.losses.charts import Marks, at_points, chart_losses, in_box, resample_masks
+from pentimento.losses.regions import (
+    BOX_WEIGHTS,
+    Regions,
+    draw_regions,
+    proposal_losses,
+    region_losses,
+)
+from pentimento.metrics.surface import SURFACES, point_similarities, surface_precision
+from pentimento.nn.charts import ChartHead, ChartPredictor, Decoder
 from pentimento.nn.rcnn import (
+    SIDES,
     STRIDES,
     BoxHead,
     BoxPredictor,
     FeaturePyramid,
     ProposalHead,
+    by_anchor,
     level_anchors,
     proposals,
 )
-from pentimento.ops.charts import Charts, read_charts
+from pentimento.ops.charts import Charts, painted, read_charts
+from pentimento.ops.frames import cut, inverse, moved, similarity
 from pentimento.ops.nms import nms
 from pentimento.ops.roi import clip_boxes, levels_of, roi_align, shift_boxes
-from pentimento.systems.perceive.face_parsing import Residual
 
 _BGR_MEAN: Final = (103.53, 116.28, 123.675)
-_BOX_WEIGHTS: Final = (10.0, 10.0, 5.0, 5.0)
-# What a texture spans, in distances of the outer eye corners: the head's atlas, and an eyeball.
-_SPANS: Final = (0.0, 10.2, 0.27, 0.27, 10.2)
 
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))
@@ -59,69 +64,101 @@ class Config:
     """What is built and how it is trained.
 
     Attributes:
-        network: `rcnn`: people in pictures; `compact`: one aligned face.
-        parts: of the surface; `data/charts.py` knows three.
+        parts: of the body: 15 of rendered people (`data/people.py`), 24 of COCO's.
         coarse: channels of the segmentation: 2, or 15 as in the first model.
-        size: side of training and inference crops in pixels; a multiple of 32.
-        widths: channels at strides 2, 4, 8 and 16 of `compact`.
-        points: drawn per crop and step.
+        norm: `frozen` for pretrained weights, `group` to learn from nothing.
+        stem: channels of the first convolution; a stage has 4, 8, 16 and 32 times as many.
+        blocks: residual blocks of the four stages.
+        width: channels of the pyramid.
+        box_width: of the box head.
+        chart_width: channels of the chart head.
+        chart_layers: its convolutions.
+        pooled: side of a box's features; charts have four times that.
+        anchors: roots of the areas of the anchors at strides 4, 8, 16, 32 and 64.
+        canonical: root of the area of boxes that are read from stride 16.
+        size: side of training and inference pictures in pixels, a multiple of 64.
+        points: of a person that are used in one step.
+        anchors_drawn: per picture and step.
+        regions_drawn: per picture and step.
+        charted: IoU of a region and a person from which it learns charts.
+        before: proposals per level before suppression.
+        after: proposals after it.
         point_weight: of U and V, summed over points; `part_weight` and `coarse_weight` of the rest.
         part_weight: of the cross-entropy of parts at points.
         coarse_weight: of the segmentation's cross-entropy.
-        augmented: whether training crops are varied (`data/charts.py`).
-        batch_size: crops per step and process.
+        augmented: whether training pictures are varied.
+        batch_size: pictures per step and process.
         steps: length of a full run.
         lr: Adam's learning rate.
         weight_decay: decoupled weight decay.
-        schedule: of the learning rate: cosine after a warm-up, or the authors' steps of a tenth.
     """
 
-    network: Literal["rcnn", "compact"] = "compact"
-    parts: int = len(PARTS)
+    parts: Literal[15, 24] = 24
     coarse: Literal[2, 15] = 2
-    size: int = 128
-    widths: tuple[int, int, int, int] = (16, 48, 88, 104)
-    points: int = 160
-    point_weight: float = 0.5
+    norm: Literal["frozen", "group"] = "frozen"
+    stem: int = 64
+    blocks: tuple[int, int, int, int] = (3, 4, 6, 3)
+    width: int = 256
+    box_width: int = 1024
+    chart_width: int = 512
+    chart_layers: int = 8
+    pooled: int = 28
+    anchors: tuple[float, float, float, float, float] = SIDES
+    canonical: float = 224
+    size: int = 832
+    points: int = 196
+    anchors_drawn: int = 256
+    regions_drawn: int = 512
+    charted: float = 0.7
+    before: int = 1000
+    after: int = 1000
+    point_weight: float = 0.01
     part_weight: float = 1.0
-    coarse_weight: float = 1.0
+    coarse_weight: float = 5.0
     augmented: bool = True
     batch_size: int = 16
-    steps: int = 1000
-    lr: float = 2.5e-3
-    weight_decay: float = 0.01
-    schedule: Literal["cosine", "steps"] = "cosine"
+    steps: int = 130_000
+    lr: float = 1e-4
+    weight_decay: float = 1e-4
 
     def __post_init__(self) -> None:
         """Refuse what cannot be built."""
-        if self.size < 32 or self.size % 32:
-            raise ValueError(f"size must be a positive multiple of 32, got {self.size}")
-        if min(self.widths) < 1 or self.points < 1 or self.parts < len(PARTS):
-            raise ValueError(f"widths and points are positive, parts at least {len(PARTS)}")
-        if self.batch_size < 2:
-            raise ValueError("batch_size must be at least 2: batch statistics need two faces")
-        if self.steps < 1 or self.lr <= 0:
-            raise ValueError("steps and lr must be positive")
+        if self.size < 64 or self.size % 64:
+            raise ValueError(f"size must be a positive multiple of 64, got {self.size}")
+        widths = (self.width, self.box_width, self.chart_width, *self.blocks, *self.anchors)
+        if min(*widths, self.chart_layers, self.pooled, self.points, self.canonical) <= 0:
+            raise ValueError("widths, layers, anchors, pooled, points and canonical are positive")
+        if self.stem < 8 or self.stem % 8:
+            raise ValueError(f"stem must be a positive multiple of 8, got {self.stem}")
+        if min(self.anchors_drawn, self.regions_drawn) < 4 or not 0 < self.charted <= 1:
+            raise ValueError("at least 4 anchors and regions are drawn; charted lies within 0..1")
+        numbers = (self.before, self.after, self.batch_size, self.steps)
+        if min(numbers) < 1 or self.lr <= 0 or self.weight_decay < 0:
+            raise ValueError("before, after, batch_size, steps and lr must be positive")
 
 
 def paper() -> Config:
     """Return detectron2's R50-FPN s1x: 24 parts of the body, 130 000 steps of 16 pictures."""
-    return Config(
-        network="rcnn", parts=24, size=256, points=100, point_weight=0.01, coarse_weight=5.0,
-        steps=130_000, lr=1e-4, weight_decay=1e-4, schedule="steps",
-    )  # fmt: skip
+    return Config()
 
 
 def compact() -> Config:
-    """Return the small network for aligned faces."""
-    return Config()
+    """Return a small network that learns rendered people from nothing on a CPU."""
+    return Config(
+        parts=15, norm="group", stem=16, blocks=(1, 2, 2, 1), width=48, box_width=128,
+        chart_width=48, chart_layers=4, pooled=14, anchors=(12, 24, 48, 96, 160), canonical=64,
+        size=128, points=100, anchors_drawn=64, regions_drawn=24, charted=0.5, before=200,
+        after=50, point_weight=0.02, coarse_weight=2.0, batch_size=8, steps=20_000, lr=1e-3,
+    )  # fmt: skip
 
 
 def tiny() -> Config:
     """Return a network for tests: seconds on one core."""
     return Config(
-        size=32, widths=(8, 12, 16, 16), points=64, augmented=False,
-        batch_size=4, steps=80, lr=8e-3,
+        parts=15, norm="group", stem=8, blocks=(1, 1, 1, 1), width=16, box_width=32,
+        chart_width=16, chart_layers=1, pooled=7, anchors=(8, 16, 32, 48, 64), canonical=48,
+        size=64, points=40, anchors_drawn=32, regions_drawn=16, charted=0.5, before=40, after=20,
+        point_weight=0.05, coarse_weight=1.0, augmented=False, batch_size=4, steps=60, lr=4e-3,
     )  # fmt: skip
 
 
@@ -130,80 +167,55 @@ PRESETS: Final = {"tiny": tiny, "compact": compact, "paper": paper}
 
 @plain_dataclass(frozen=True)
 class Batch:
-    """Crops of one step.
+    """Pictures of one step with their people, filled up to the longest list.
 
     Attributes:
         image: (N, 3, S, S) in [-1, 1].
-        part: (N, S, S) int64, 0 where no known surface is seen.
-        uv: (N, 2, S, S) in [0, 1].
-        points: (N, K, 2) int64 x, y of pixels that show the surface; any where none does.
+        boxes: (N, M, 4) what is inside the picture of each person.
+        present: (N, M) bool.
+        frames: (N, M, 4) the annotated boxes, perhaps reaching out of the picture.
+        points: (N, M, K, 2) in 256ths of the frames.
+        part: (N, M, K) int64; -1 where there is no point.
+        uv: (N, M, K, 2) in [0, 1].
+        masks: (N, M, 256, 256) uint8 over the frames.
     """
 
     image: Tensor
+    boxes: Tensor
+    present: Tensor
+    frames: Tensor
+    points: Tensor
     part: Tensor
     uv: Tensor
-    points: Tensor
+    masks: Tensor
 
 
-# Networks. All end in charts.
+# Networks
 
 
-class ChartPredictor(nn.Module):
-    """Four transposed convolutions and a bilinear doubling: four times the side (R, C, s, s)."""
+@plain_dataclass(frozen=True)
+class Learning:
+    """What the network says of pictures whose people are known.
 
-    def __init__(self, inputs: int, coarse: int, parts: int):
-        super().__init__()
-        self.ann_index_lowres = nn.ConvTranspose2d(inputs, coarse, 4, 2, 1)
-        self.index_uv_lowres = nn.ConvTranspose2d(inputs, parts + 1, 4, 2, 1)
-        self.u_lowres = nn.ConvTranspose2d(inputs, parts + 1, 4, 2, 1)
-        self.v_lowres = nn.ConvTranspose2d(inputs, parts + 1, 4, 2, 1)
+    Attributes:
+        logits: (N, T) of all anchors.
+        deltas: (N, T, 4).
+        anchors: (T, 4).
+        regions: per picture, drawn among proposals and people.
+        class_logits: (R, 2) of all regions: person, background.
+        offsets: (R, 4).
+        charts: of the regions that show an annotated person, `charted` of each picture.
+        charted: per picture, bool over its regions.
+    """
 
-    def forward(self, x: Tensor) -> Charts:
-        """Return charts of side 4s."""
-        heads = (self.ann_index_lowres, self.index_uv_lowres, self.u_lowres, self.v_lowres)
-        return Charts(
-            *(F.interpolate(head(x), scale_factor=2.0, mode="bilinear") for head in heads)
-        )
-
-
-class ChartHead(nn.Module):
-    """Eight convolutions."""
-
-    def __init__(self, inputs: int = 256, width: int = 512):
-        super().__init__()
-        for i in range(8):
-            conv = nn.Conv2d(width if i else inputs, width, 3, 1, 1)
-            self.add_module(f"body_conv_fcn{i + 1}", conv)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Map (R, inputs, s, s) to (R, width, s, s)."""
-        for layer in self.children():
-            x = F.relu(layer(x))
-        return x
-
-
-class Decoder(nn.Module):
-    """Panoptic FPN's decoder (Kirillov et al. 2019): all levels, brought to stride 4 and added."""
-
-    def __init__(self, width: int = 256):
-        super().__init__()
-        for level, convolutions in ((2, 1), (3, 1), (4, 2), (5, 3)):
-            # The official numbers count every doubling, which has no weights.
-            layers = {str(2 * i): nn.Conv2d(width, width, 3, 1, 1) for i in range(convolutions)}
-            self.add_module(f"p{level}", nn.ModuleDict(layers))
-        self.predictor = nn.Conv2d(width, width, 1)
-
-    def forward(self, levels: Sequence[Tensor]) -> Tensor:
-        """Join features (N, width, H, W) at strides 4, 8, 16 and 32."""
-        joined = torch.zeros_like(levels[0])
-        for level, x in enumerate(levels, 2):
-            for conv in self.get_submodule(f"p{level}").children():
-                x = F.relu(conv(x))
-                if level > 2:
-                    x = F.interpolate(x, scale_factor=2.0, mode="bilinear")
-            joined = joined + x
-        out: Tensor = self.predictor(joined)
-        return out
+    logits: Tensor
+    deltas: Tensor
+    anchors: Tensor
+    regions: list[Regions]
+    class_logits: Tensor
+    offsets: Tensor
+    charts: Charts
+    charted: list[Tensor]
 
 
 @plain_dataclass(frozen=True)
@@ -213,7 +225,7 @@ class Found:
     Attributes:
         boxes: (R, 4) in pixels.
         scores: (R,) in [0, 1].
-        charts: over each box, 112 a side.
+        charts: over each box, four times `pooled` a side.
     """
 
     boxes: Tensor
@@ -222,19 +234,20 @@ class Found:
 
 
 class DenseRCNN(nn.Module):
-    """detectron2's DensePose R50-FPN; module names are the official ones."""
+    """detectron2's DensePose R-CNN with an FPN; module names are the official ones."""
 
-    def __init__(self, parts: int = 24, coarse: int = 2):
+    def __init__(self, config: Config):
         super().__init__()
-        self.backbone = FeaturePyramid()
-        self.proposal_generator = nn.ModuleDict({"rpn_head": ProposalHead()})
+        self.config = c = config
+        self.backbone = FeaturePyramid(c.width, c.blocks, c.stem, c.norm)
+        self.proposal_generator = nn.ModuleDict({"rpn_head": ProposalHead(c.width)})
         self.roi_heads = nn.ModuleDict(
             {
-                "box_head": BoxHead(),
-                "box_predictor": BoxPredictor(classes=1),
-                "decoder": Decoder(),
-                "densepose_head": ChartHead(),
-                "densepose_predictor": ChartPredictor(512, coarse, parts),
+                "box_head": BoxHead(49 * c.width, c.box_width),
+                "box_predictor": BoxPredictor(1, c.box_width),
+                "decoder": Decoder(c.width),
+                "densepose_head": ChartHead(c.width, c.chart_width, c.chart_layers),
+                "densepose_predictor": ChartPredictor(c.chart_width, c.coarse, c.parts),
             }
         )
 
@@ -245,21 +258,51 @@ class DenseRCNN(nn.Module):
     def charts(self, levels: Sequence[Tensor], boxes: Sequence[Tensor]) -> Charts:
         """Return the charts of boxes, per picture (R, 4), on a pyramid."""
         decoded = self.roi_heads["decoder"](levels[:4])
-        pooled = roi_align(decoded, boxes, (28, 28), 1 / STRIDES[0], samples=2, aligned=False)
+        bins = (self.config.pooled,) * 2
+        pooled = roi_align(decoded, boxes, bins, 1 / STRIDES[0], samples=2, aligned=False)
         return self.roi_heads["densepose_predictor"](self.roi_heads["densepose_head"](pooled))
 
-    def boxes(self, levels: Sequence[Tensor], boxes: Tensor) -> tuple[Tensor, Tensor]:
-        """Return logits (R, 2) and offsets (R, 4) of one picture's boxes (R, 4)."""
+    def boxes(self, levels: Sequence[Tensor], boxes: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+        """Return logits (R, 2) and offsets (R, 4) of boxes, per picture (R, 4)."""
+        pooled = box_features(levels, boxes, self.config.canonical)
         answer: tuple[Tensor, Tensor] = self.roi_heads["box_predictor"](
-            self.roi_heads["box_head"](box_features(levels, boxes))
+            self.roi_heads["box_head"](pooled)
         )
         return answer
 
-    def forward(self, image: Tensor) -> Charts:
-        """Return the charts of crops (N, 3, S, S) in [-1, 1], RGB: the whole crop is the box."""
-        side = image.shape[-1]
-        whole = image.new_tensor([[0, 0, side, side]])
-        return self.charts(self.features((image.flip(1) + 1) * 127.5), [whole] * len(image))
+    def forward(
+        self, image: Tensor, people: Sequence[Tensor], annotated: Sequence[Tensor]
+    ) -> Learning:
+        """Look at pictures whose people are known, to learn.
+
+        Args:
+            image: (N, 3, S, S) BGR 0..255.
+            people: per picture boxes (M, 4), sides above 0.
+            annotated: per picture, bool (M,): whose charts are known.
+        """
+        c, side = self.config, image.shape[2:]
+        levels = self.features(image)
+        logits, deltas = self.proposal_generator["rpn_head"](levels)
+        anchors = level_anchors(levels, c.anchors)
+        regions, charted = [], []
+        for n, own in enumerate(people):
+            with torch.no_grad():
+                proposed, _ = proposals(
+                    [x[n].float() for x in logits], [x[n].float() for x in deltas], anchors,
+                    (side[0], side[1]), before=c.before, after=c.after,
+                )  # fmt: skip
+            drawn = draw_regions(proposed, own, c.regions_drawn)
+            regions.append(drawn)
+            charts = drawn.positive & (drawn.overlap >= c.charted)
+            charts[charts.clone()] = annotated[n][drawn.truth[charts]]
+            charted.append(charts)
+        boxes = [each.boxes for each in regions]
+        class_logits, offsets = self.boxes(levels, boxes)
+        of_people = [each[on] for each, on in zip(boxes, charted, strict=True)]
+        return Learning(
+            *by_anchor(logits, deltas), torch.cat(anchors), regions, class_logits, offsets,
+            self.charts(levels, of_people), charted,
+        )  # fmt: skip
 
     def find(
         self,
@@ -268,34 +311,35 @@ class DenseRCNN(nn.Module):
         least: float = 0.05,
         overlap: float = 0.5,
         most: int = 100,
-        before: int = 1000,
-        after: int = 1000,
+        before: int | None = None,
+        after: int | None = None,
     ) -> Found:
         """Find people and their charts.
 
         Args:
-            image: (3, H, W) BGR 0..255; people want a short side of 800.
+            image: (3, H, W) BGR 0..255; the official weights want a short side of 800.
             least: score that a box has at least (strictly more).
             overlap: largest IoU of two boxes.
             most: boxes that are returned at most.
-            before: proposals per level before suppression.
+            before: proposals per level before suppression; by default the configuration's.
             after: proposals after it.
         """
-        size = (image.shape[1], image.shape[2])
+        c, size = self.config, (image.shape[1], image.shape[2])
         levels = self.features(image[None])
         logits, deltas = self.proposal_generator["rpn_head"](levels)
         proposed, _ = proposals(
             [x[0] for x in logits],
             [x[0] for x in deltas],
-            level_anchors(levels),
+            level_anchors(levels, c.anchors),
             size,
-            before=before,
-            after=after,
+            before=before or c.before,
+            after=after or c.after,
         )
-        scores, offsets = self.boxes(levels, proposed)
+        scores, offsets = self.boxes(levels, [proposed])
         score = scores.softmax(1)[:, 0]
-        found = clip_boxes(shift_boxes(offsets, proposed, _BOX_WEIGHTS), *size)
-        found, score = found[score > least], score[score > least]
+        found = clip_boxes(shift_boxes(offsets, proposed, BOX_WEIGHTS), *size)
+        full = (score > least) & (found[:, 2] > found[:, 0]) & (found[:, 3] > found[:, 1])
+        found, score = found[full], score[full]
         kept = torch.from_numpy(nms(found.cpu().numpy(), score.cpu().numpy(), overlap)[:most])
         found, score = found[kept.to(found.device)], score[kept.to(found.device)]
         return Found(found, score, self.charts(levels, [found]))
@@ -308,86 +352,31 @@ def prepared(image: Tensor) -> Tensor:
     return F.pad(x, (0, -width % 32, 0, -height % 32))
 
 
-def box_features(levels: Sequence[Tensor], boxes: Tensor) -> Tensor:
-    """Return 7x7 features (R, C, 7, 7) of boxes, each from the level of its size."""
-    level = levels_of(boxes, 2, 5)
-    pooled = boxes.new_zeros(len(boxes), levels[0].shape[1], 7, 7)
-    for i, features in enumerate(levels[:4]):
-        on = level == i + 2
-        if on.any():
-            pooled[on] = roi_align(
-                features, [boxes[on]], (7, 7), 1 / STRIDES[i], samples=2, aligned=False
-            )
-    return pooled
-
-
-def _conv(inputs: int, outputs: int, stride: int = 1) -> nn.Sequential:
-    """Convolution, batch norm, ReLU."""
-    return nn.Sequential(
-        nn.Conv2d(inputs, outputs, 3, stride, 1, bias=False),
-        nn.BatchNorm2d(outputs),
-        nn.ReLU(inplace=True),
-    )
-
-
-class Compact(nn.Module):
-    """A narrow residual encoder, a light way back up to stride 4, and all charts in one layer."""
-
-    def __init__(self, widths: Sequence[int], coarse: int, parts: int):
-        super().__init__()
-        w2, w4, w8, w16 = widths
-        self.stages = nn.ModuleList(
-            [
-                nn.Sequential(_conv(3, w2, 2), _conv(w2, w4, 2), Residual(w4, w4)),
-                nn.Sequential(_conv(w4, w8, 2), Residual(w8, w8)),
-                nn.Sequential(_conv(w8, w16, 2), Residual(w16, w16)),
-            ]
-        )
-        self.context = nn.Conv2d(w16, w4, 1)
-        self.laterals = nn.ModuleList(nn.Conv2d(w, w4, 1) for w in (w4, w8, w16))
-        self.smooth = nn.ModuleList(_conv(w4, w4) for _ in range(2))
-        self.columns = [coarse, parts + 1, parts + 1, parts + 1]
-        self.head = nn.Conv2d(w4, sum(self.columns), 1)
-
-    def forward(self, image: Tensor) -> Charts:
-        """Return the charts (N, …, S / 4, S / 4) of crops (N, 3, S, S) in [-1, 1]."""
-        features = []
-        x = image
-        for stage in self.stages:
-            x = stage(x)
-            features.append(x)
-        y = self.laterals[2](x) + self.context(x.mean((2, 3), keepdim=True))
-        for i in (1, 0):
-            up = F.interpolate(y, features[i].shape[2:], mode="bilinear")
-            y = self.smooth[i](self.laterals[i](features[i]) + up)
-        return Charts(*self.head(y).split(self.columns, 1))
-
-
-# Data
-
-
-def open_data(spec: str, split: Split, config: Config) -> Dataset[ChartSample]:
-    """Open faces with surface positions (see `data/charts.py`)."""
-    varied = config.augmented and split == "train"
-    return open_charts(spec, split, config.size, varied=varied)
-
-
-def _spread(part: NDArray[np.uint8], count: int) -> NDArray[np.int64]:
-    """Return x, y (count, 2) of pixels on the surface, evenly drawn; the eyes get a fifth."""
-    chosen = []
-    eyes = np.flatnonzero((part == 2) | (part == 3))
-    for pool, share in (
-        (eyes, count // 5),
-        (np.flatnonzero((part == 1) | (part == 4)), count - count // 5),
-    ):
-        pool = pool if len(pool) else np.flatnonzero(part)
-        pool = pool if len(pool) else np.zeros(1, np.int64)
-        chosen.append(pool[(np.arange(share) * len(pool)) // max(share, 1)])
-    at = np.concatenate(chosen)
-    return np.stack([at % part.shape[1], at // part.shape[1]], 1)
+def box_features(
+    levels: Sequence[Tensor], boxes: Sequence[Tensor], canonical: float = 224
+) -> Tensor:
+    """Return 7x7 features (R, C, 7, 7) of boxes, per picture (R, 4), on the level of their size."""
+    every = []
+    for n, own in enumerate(boxes):
+        level = levels_of(own, 2, 5, canonical)
+        pooled = levels[0].new_zeros(len(own), levels[0].shape[1], 7, 7)
+        for i, features in enumerate(levels[:4]):
+            on = level == i + 2
+            if on.any():
+                pooled[on] = roi_align(
+                    features[n : n + 1], [own[on]], (7, 7), 1 / STRIDES[i], samples=2, aligned=False
+                ).to(pooled.dtype)
+        every.append(pooled)
+    return torch.cat(every)
 
 
 # The system
+
+
+def open_data(spec: str, split: Split, config: Config) -> People:
+    """Open pictures of people (see `data/people.py`)."""
+    varied = config.augmented and split == "train"
+    return open_people(spec, split, config.size, config.points, config.parts, augmented=varied)
 
 
 class DensePose:
@@ -395,98 +384,182 @@ class DensePose:
 
     def __init__(self, config: Config):
         self.config = config
-        c = config
-        network: DenseRCNN | Compact = (
-            DenseRCNN(c.parts, c.coarse)
-            if c.network == "rcnn"
-            else Compact(c.widths, c.coarse, c.parts)
-        )
-        self.networks = nn.ModuleDict({"densepose": network})
+        self.networks = nn.ModuleDict({"densepose": DenseRCNN(config)})
         self.optimizers: Mapping[str, OptimizerSpec] = {
             "densepose": OptimizerSpec(
-                ("densepose",), c.lr, (0.9, 0.99), c.weight_decay, self._schedule
+                ("densepose",), config.lr, (0.9, 0.99), config.weight_decay, self._schedule
             )
         }
         self.averaged: tuple[str, ...] = ("densepose",)
-        self.batch_size = c.batch_size
-        self.steps = c.steps
+        self.batch_size = config.batch_size
+        self.steps = config.steps
         self.score: tuple[str, Literal["max", "min"]] = ("gps", "max")
 
-    def _schedule(self, done: float) -> float:
-        if self.config.schedule == "steps":
-            return 0.1 ** ((done >= 100 / 130) + (done >= 120 / 130))
-        return min(1.0, (done + 1e-3) / 0.03) * 0.5 * (1 + math.cos(math.pi * done))
+    def _network(self) -> DenseRCNN:
+        network = self.networks["densepose"]
+        assert isinstance(network, DenseRCNN)
+        return network
 
-    def collate(self, samples: Sequence[ChartSample]) -> Batch:
-        """Stack samples and spread points over their surfaces."""
+    @staticmethod
+    def _schedule(done: float) -> float:
+        """A short warm-up, and the authors' tenths after 100 and 120 of 130 thousand steps."""
+        return min(1.0, (done + 1e-3) / 0.01) * 0.1 ** ((done >= 100 / 130) + (done >= 120 / 130))
+
+    def collate(self, samples: Sequence[PeopleSample]) -> Batch:
+        """Stack pictures and fill up their lists of people and points."""
+        rows, points = max(1, *(len(s.people) for s in samples)), self.config.points
+        shape = (len(samples), rows)
+        values = np.zeros((*shape, 9), np.float32)
+        marks = np.zeros((*shape, points, 5), np.float32)
+        marks[..., 2] = -1
+        masks = np.zeros((*shape, MASK, MASK), np.uint8)
+        for n, sample in enumerate(samples):
+            for m, (box, person) in enumerate(zip(sample.boxes, sample.people, strict=True)):
+                count = min(points, len(person.points))
+                values[n, m] = [*box, *person.frame, 1]
+                marks[n, m, :count] = np.column_stack([person.points, person.part, person.uv])[
+                    :count
+                ]
+                masks[n, m] = person.mask
         image = torch.from_numpy(np.stack([s.image for s in samples])).permute(0, 3, 1, 2)
-        part = torch.from_numpy(np.stack([s.part for s in samples])).long()
-        uv = torch.from_numpy(np.stack([s.uv for s in samples])).permute(0, 3, 1, 2).contiguous()
-        points = np.stack([_spread(s.part, self.config.points) for s in samples])
-        return Batch(image.contiguous().float() / 127.5 - 1, part, uv, torch.from_numpy(points))
-
-    def losses(self, charts: Charts, batch: Batch) -> dict[str, Tensor]:
-        """Return the weighted losses of a batch's charts, each over a whole crop."""
-        c = self.config
-        side = charts.fine.shape[-1]
-        count = len(batch.image)
-        box = torch.arange(count, device=batch.image.device).repeat_interleave(c.points)
-        x, y = batch.points.flatten(0, 1).unbind(1)
-        # In frames with centres at halves, here and at the map's pixels.
-        xy = (batch.points.flatten(0, 1) + 0.5) * (side / batch.image.shape[-1]) - 0.5
-        marks = Marks(
-            box, xy.clamp(min=0), batch.part[box, y, x], batch.uv.permute(0, 2, 3, 1)[box, y, x]
-        )
-        masks = F.interpolate(batch.part[:, None].float(), (side, side), mode="nearest-exact")
-        weights = {"points": c.point_weight, "part": c.part_weight, "coarse": c.coarse_weight}
-        return chart_losses(charts, marks, masks[:, 0].long(), weights)
+        v, k = torch.from_numpy(values), torch.from_numpy(marks)
+        return Batch(
+            image=image.contiguous().float() / 127.5 - 1, boxes=v[..., :4], present=v[..., 8] > 0,
+            frames=v[..., 4:8], points=k[..., :2], part=k[..., 2].long(), uv=k[..., 3:],
+            masks=torch.from_numpy(masks),
+        )  # fmt: skip
 
     def train_step(self, batch: Batch, update: Update) -> Terms:
-        """Step once on the losses of the charts."""
-        terms = self.losses(self.networks["densepose"](batch.image), batch)
+        """Step once on the losses of proposals, boxes and charts."""
+        people = [b[on] for b, on in zip(batch.boxes, batch.present, strict=True)]
+        has_points = (batch.part >= 0).any(2)
+        annotated = [a[on] for a, on in zip(has_points, batch.present, strict=True)]
+        said: Learning = self.networks["densepose"](_bgr(batch.image), people, annotated)
+        terms = proposal_losses(
+            said.logits, said.deltas, said.anchors, people, self.config.anchors_drawn
+        )
+        terms |= region_losses(said.class_logits, said.offsets, said.regions, people)
+        terms |= self._chart_losses(said, batch)
         update("densepose", terms)
         return terms
 
-    def read(self, image: Tensor) -> tuple[Tensor, Tensor]:
-        """Return part (N, S, S) and uv (N, 2, S, S) of crops (N, 3, S, S) in [-1, 1]."""
-        return read_charts(self.networks["densepose"](image), *image.shape[2:])
+    def _chart_losses(self, said: Learning, batch: Batch) -> dict[str, Tensor]:
+        """Compare the charts with the points and masks of the people they show."""
+        c, side = self.config, said.charts.fine.shape[-1]
+        # The people of a picture come first in its rows: places among them are places in a row.
+        shown = [
+            (n, region.truth[on])
+            for n, (region, on) in enumerate(zip(said.regions, said.charted, strict=True))
+        ]
+        picture = torch.cat([torch.full_like(m, n) for n, m in shown])
+        person = torch.cat([m for _, m in shown])
+        found = torch.cat(
+            [region.boxes[on] for region, on in zip(said.regions, said.charted, strict=True)]
+        )
+        frames, part = batch.frames[picture, person], batch.part[picture, person]
+        box, point = (part >= 0).nonzero(as_tuple=True)
+        xy = in_box(batch.points[picture, person][box, point], frames[box], found[box], side)
+        marks = Marks(box, xy, part[box, point], batch.uv[picture, person][box, point])
+        weights = {"points": c.point_weight, "part": c.part_weight, "coarse": c.coarse_weight}
+        if not len(found):
+            zero = said.charts.fine.sum() + said.charts.u.sum() + said.charts.v.sum()
+            return dict.fromkeys(("u", "v", "part", "coarse"), zero + said.charts.coarse.sum())
+        masks = resample_masks(batch.masks[picture, person], frames, found, side)
+        return chart_losses(said.charts, marks, masks, weights)
 
     def validate(self, batches: Iterable[Batch]) -> dict[str, float]:
-        """Return GPS and GPSm, the mean uv error on the skin, and the masks' IoU.
+        """Return GPS over all marked points, and the average precision of people by their GPS.
 
-        Distances are those of texture positions, in distances of the outer eye corners; a point
-        that is taken for another part or for none is infinitely far.
+        A person who is not found, a point that lies outside of the found box, on no body or on
+        another part counts as infinitely far. `ap` and `ap50` are DensePose's: COCO's average
+        precision with GPS in the place of IoU.
         """
-        distances, errors = [], []
-        shared = union = 0
+        surface = SURFACES[self.config.parts]
+        similarities, scores = [], []
         with torch.no_grad():
             for batch in batches:
-                part, uv = self.read(batch.image)
-                on = batch.part > 0
-                shared += int((on & (part > 0)).sum())
-                union += int((on | (part > 0)).sum())
-                off = (uv - batch.uv).norm(dim=1)
-                span = off.new_tensor(_SPANS)[batch.part]
-                distances.append(torch.where(part == batch.part, off * span, torch.inf)[on])
-                errors.append(off[(part == 1) & (batch.part == 1)])
-        gps = point_similarity(torch.cat(distances).cpu().numpy(), FACE_KAPPA)
-        overlap = shared / max(union, 1)
-        error = torch.cat(errors)
-        return {
-            "gps": gps,
-            "gpsm": masked_similarity(gps, overlap),
-            "uv_error": float(error.mean()) if len(error) else 1.0,
-            "iou": overlap,
-        }
+                for n, image in enumerate(_bgr(batch.image)):
+                    found = self._network().find(image)
+                    near = self._distances(found, batch, n)
+                    similarities.append(point_similarities(near, surface, len(found.boxes)))
+                    scores.append(found.scores.cpu().numpy())
+        return surface_precision(similarities, scores)
+
+    def _distances(self, found: Found, batch: Batch, n: int) -> list[NDArray[np.float64]]:
+        """Return, for every annotated person of picture `n`, (R, K, 4) of the found boxes.
+
+        The columns are true part, found part (0 outside) and the differences of u and v.
+        """
+        rows, side = [], found.charts.fine.shape[-1]
+        for m in ((batch.part[n] >= 0).any(1) & batch.present[n]).nonzero()[:, 0]:
+            on = batch.part[n, m] >= 0
+            count, boxes = int(on.sum()), len(found.boxes)
+            points, part = batch.points[n, m, on].repeat(boxes, 1), batch.part[n, m, on]
+            box = torch.arange(boxes, device=points.device).repeat_interleave(count)
+            frame = batch.frames[n, m].expand(len(box), 4)
+            xy = in_box(points, frame, found.boxes[box], side)
+            inside = ((xy >= 0) & (xy < side)).all(1)
+            # `in_box` counts from the map's edge; pixels have their centres at halves.
+            marks = Marks(box, (xy - 0.5).clamp(0, side - 1), box, points)
+            parts = at_points(found.charts.fine, marks).argmax(1)
+            parts = parts * (at_points(found.charts.coarse, marks).argmax(1) > 0) * inside
+            off = [
+                at_points(maps, marks).gather(1, parts[:, None])[:, 0].clamp(0, 1)
+                - batch.uv[n, m, on, i].repeat(boxes)
+                for i, maps in enumerate((found.charts.u, found.charts.v))
+            ]
+            row = torch.stack([part.repeat(boxes), parts, *off], 1).reshape(boxes, count, 4)
+            rows.append(row.double().cpu().numpy())
+        return rows
+
+    def predict(
+        self, image: NDArray[np.uint8], threshold: float = 0.5
+    ) -> tuple[NDArray[np.uint8], NDArray[np.float32], NDArray[np.float32]]:
+        """Return what every pixel of a picture shows: part, uv, and the boxes of the people.
+
+        Args:
+            image: (H, W, 3) uint8 RGB of any size; seen with its long side at `config.size`.
+            threshold: least score of a person.
+
+        Returns:
+            Part (H, W), 0 for none; uv (H, W, 2) in [0, 1]; (R, 5) left, top, right, bottom, score,
+            best first. Where people overlap, the better one is seen.
+        """
+        if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or 0 in image.shape:
+            raise ValueError(f"expected (H, W, 3) uint8 RGB, got {image.shape} {image.dtype}")
+        height, width = image.shape[:2]
+        side = self.config.size
+        matrix = similarity((width / 2, height / 2), max(height, width), 0.0, (side, side))
+        network = self._network()
+        x = torch.tensor(cut(image, matrix, (side, side)), device=next(network.parameters()).device)
+        was_training = network.training
+        network.eval()
+        with torch.inference_mode():
+            found = network.find(x.permute(2, 0, 1).flip(0).float(), least=threshold)
+        network.train(was_training)
+        boxes = moved(found.boxes.cpu().numpy().reshape(-1, 2, 2), inverse(matrix)).reshape(-1, 4)
+        boxes = boxes.clip(0, [width, height] * 2).astype(np.float32)
+        part, uv = np.zeros((height, width), np.uint8), np.zeros((height, width, 2), np.float32)
+        for i in reversed(range(len(boxes))):
+            pasted = _pasted(found.charts[i : i + 1], boxes[i])
+            if pasted is not None:
+                place, own, where = pasted
+                part[place][own > 0], uv[place][own > 0] = own[own > 0], where[own > 0]
+        scores = found.scores.cpu().numpy()[:, None].astype(np.float32)
+        return part, uv, np.concatenate([boxes, scores], 1)
 
     def samples(self, batch: Batch) -> Tensor:
-        """Return rows of crop, true and predicted surface (`painted`)."""
-        with torch.no_grad():
-            part, uv = self.read(batch.image)
-        pictures = (batch.image + 1) / 2
-        return torch.stack(
-            [pictures, painted(pictures, batch.part, batch.uv), painted(pictures, part, uv)], 1
-        )
+        """Return rows of picture and surface, as it was marked and as it is found (`painted`)."""
+        rows = []
+        for n, picture in enumerate((batch.image + 1) / 2):
+            image = (picture.permute(1, 2, 0) * 255).round().to(torch.uint8).cpu().numpy()
+            part, uv, _ = self.predict(image)
+            true, true_uv = _marked(batch, n)
+            both = torch.from_numpy(np.stack([true, part])).to(picture.device)
+            where = torch.from_numpy(np.stack([true_uv, uv])).permute(0, 3, 1, 2)
+            two = painted(picture.expand(2, -1, -1, -1), both, where.to(picture.device))
+            rows.append(torch.cat([picture[None], two]))
+        return torch.stack(rows)
 
     def extra_state(self) -> dict[str, Tensor]:
         """Nothing beyond the network."""
@@ -495,33 +568,33 @@ class DensePose:
     def load_extra_state(self, state: Mapping[str, Tensor]) -> None:
         """Nothing to take back."""
 
-    def predict(self, image: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
-        """Return the part (S, S) and uv (S, S, 2) in [0, 1] of every pixel of a square crop.
 
-        Args:
-            image: (S, S, 3) uint8 RGB, aligned as in `ops/align.py`, of any size.
-        """
-        if image.ndim != 3 or image.shape[0] != image.shape[1] or image.shape[2] != 3:
-            raise ValueError(f"expected a square RGB crop (S, S, 3), got {image.shape}")
-        if image.dtype != np.uint8:
-            raise ValueError(f"expected uint8 values 0..255, got {image.dtype}")
-        network = self.networks["densepose"]
-        x = torch.tensor(image, device=next(network.parameters()).device)
-        x = x.permute(2, 0, 1)[None].float() / 127.5 - 1
-        x = F.interpolate(x, (self.config.size,) * 2, mode="bilinear", antialias=True)
-        was_training = network.training
-        network.eval()
-        with torch.inference_mode():
-            part, uv = read_charts(network(x), *image.shape[:2])
-        network.train(was_training)
-        where = uv[0].permute(1, 2, 0).clamp(0, 1).cpu().numpy()
-        return np.asarray(part[0].cpu(), np.uint8), np.asarray(where, np.float32)
+def _bgr(image: Tensor) -> Tensor:
+    """Return pictures (N, 3, H, W), RGB in [-1, 1], as the network wants them."""
+    return (image.flip(1) + 1) * 127.5
 
 
-def painted(pictures: Tensor, part: Tensor, uv: Tensor) -> Tensor:
-    """Return pictures (N, 3, S, S) in [0, 1] with lines of equal u and v drawn on the surface."""
-    u, v = uv.clamp(0, 1).unbind(1)
-    colour = torch.stack([u, v, 0.4 + 0.2 * (part > 1)], 1)
-    lines = ((uv * 24).frac() < 0.12).any(1)[:, None]
-    surface = torch.where(lines, torch.ones_like(colour), 0.35 * pictures + 0.65 * colour)
-    return torch.where((part > 0)[:, None], surface, pictures)
+def _pasted(
+    charts: Charts, box: NDArray[np.float32]
+) -> tuple[tuple[slice, slice], NDArray[np.uint8], NDArray[Any]] | None:
+    """Return the rows and columns of a box, and its part (h, w) and uv (h, w, 2) there."""
+    left, top, right, bottom = (round(float(edge)) for edge in box)
+    if right <= left or bottom <= top:
+        return None
+    part, uv = read_charts(charts, bottom - top, right - left)
+    where = uv[0].permute(1, 2, 0).clamp(0, 1).cpu().numpy()
+    place = (slice(top, bottom), slice(left, right))
+    return place, part[0].cpu().numpy().astype(np.uint8), where
+
+
+def _marked(batch: Batch, n: int) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
+    """Return part (S, S) and uv (S, S, 2) at the marked points of picture `n`, 0 elsewhere."""
+    side = batch.image.shape[-1]
+    part, uv = np.zeros((side, side), np.uint8), np.zeros((side, side, 2), np.float32)
+    person, point = (batch.part[n] >= 0).nonzero(as_tuple=True)
+    frames = batch.frames[n, person]
+    at = frames[:, :2] + batch.points[n, person, point] * (frames[:, 2:] - frames[:, :2]) / 256
+    x, y = at.long().clamp(0, side - 1).cpu().numpy().T
+    part[y, x] = batch.part[n, person, point].cpu().numpy()
+    uv[y, x] = batch.uv[n, person, point].cpu().numpy()
+    return part, uv

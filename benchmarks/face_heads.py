@@ -1,0 +1,149 @@
+"""Do RetinaFace's heads help each other? Boxes alone, with five points, with vertices too.
+
+    python benchmarks/face_heads.py --out runs/face_heads --seeds 2
+
+Every row is trained anew with the same pictures in the same order, the same steps and the same
+first weights of what it shares with the others, then asked for the faces of rendered scenes that
+no training has seen, each in one pass at its own size. *AP* is COCO's. *Recall* is the share of
+faces with a box that overlaps by half, by the root of the true box's area in pixels. *NME* is the
+mean distance of the points, or vertices, of the faces that were found, over that root. A stopped
+benchmark continues.
+"""
+
+import os
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+import json
+import statistics
+import time
+from dataclasses import replace
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, Final
+
+import click
+import numpy as np
+import torch
+
+from pentimento import models
+from pentimento.data.collage import SMALLEST, Crowd
+from pentimento.data.crowds import VAL_SEEDS, read_scene
+from pentimento.engine import rng
+from pentimento.engine.loop import fit
+from pentimento.engine.settings import Settings
+from pentimento.metrics.detection import average_precision, errors_of_found
+from pentimento.ops.boxes import iou
+from pentimento.systems.perceive.retinaface import Config, RetinaFace, compact, open_data
+from pentimento.world.face_mesh import VERTICES
+
+ARMS: Final[dict[str, dict[str, Any]]] = {
+    "boxes": {"points": False, "vertices": 0},
+    "boxes, points": {"points": True, "vertices": 0},
+    "boxes, points, vertices": {"points": True, "vertices": VERTICES},
+}
+_SIZES: Final = (SMALLEST, 20, 40, 1000)
+_COLUMNS: Final = ("ap", "ap50", "ap75", "small", "middle", "large", "nme", "vertex_nme")
+
+
+def train(config: Config, spec: str, run: Path, seed: int) -> RetinaFace:
+    """Train one arm, or continue it, or return it where it is done."""
+    if not (run / "done").exists():
+        rng.seed(seed)
+        system = RetinaFace(config)
+        began = time.process_time()
+        settings = Settings(
+            steps=config.steps, batch_size=config.batch_size, seed=seed, save_every=100,
+            validate_every=0, validate_samples=32, sheet_every=0, precision="bf16", workers=0,
+            clip=10.0, average_decay=0.99,
+        )  # fmt: skip
+        sides = [open_data(spec, side, config) for side in ("train", "val")]
+        resume = (run / "checkpoints").exists()
+        outcome = fit(system, run, sides[0], sides[1], settings, resume=resume)
+        if outcome.signal is not None:
+            raise SystemExit(128 + outcome.signal)
+        (run / "done").write_text(json.dumps({"seconds": time.process_time() - began}))
+    trained: RetinaFace = models.load(run)
+    return trained
+
+
+def score(finder: RetinaFace, scenes: list[Crowd]) -> dict[str, float]:
+    """Return the scores of a finder on scenes."""
+    truths, answers, sizes, hit = [], [], [], []
+    points: list[float] = []
+    vertices: list[float] = []
+    for scene in scenes:
+        size = np.sqrt((scene.boxes[:, 2:] - scene.boxes[:, :2]).prod(1))
+        large = size >= SMALLEST
+        boxes = scene.boxes[large].clip(0, [*scene.image.shape[1::-1]] * 2)
+        found = finder.predict(scene.image, threshold=0.02)
+        truths.append(boxes)
+        answers.append(found.boxes)
+        about = found.boxes, boxes, size[large]
+        points += errors_of_found(*about, found.points, scene.points[large])
+        if finder.config.vertices:
+            vertices += errors_of_found(*about, found.vertices, scene.vertices[large])
+        overlaps = iou(torch.from_numpy(boxes), torch.from_numpy(found.boxes.xyxy))
+        best = overlaps.max(1).values if overlaps.shape[1] else torch.zeros(len(boxes))
+        hit += (best >= 0.5).tolist()
+        sizes += size[large].tolist()
+    bins = (
+        (n, a, b) for n, (a, b) in zip(("small", "middle", "large"), pairwise(_SIZES), strict=True)
+    )
+    edges = np.array(sizes)
+    return {
+        **average_precision(truths, answers),
+        **{name: float(np.mean(np.array(hit)[(edges >= a) & (edges < b)])) for name, a, b in bins},
+        "nme": float(np.mean(points)) if points else float("nan"),
+        "vertex_nme": float(np.mean(vertices)) if vertices else float("nan"),
+        "faces": len(sizes),
+    }
+
+
+def table(scores: dict[str, list[dict[str, float]]]) -> str:
+    """Return means over the seeds, and the seeds' own values behind them, as Markdown."""
+    lines = [
+        "| heads | AP | AP50 | AP75 | recall 10–20 | 20–40 | 40 px and more | points' NME "
+        "| vertices' NME |",
+        "|---|---|---|---|---|---|---|---|---|",
+    ]
+    for name, rows in scores.items():
+        cells = []
+        for column in _COLUMNS:
+            values = [row[column] for row in rows]
+            each = " / ".join(f"{value:.3f}" for value in values)
+            mean = f"{statistics.mean(values):.3f}" + (f" ({each})" if len(values) > 1 else "")
+            cells.append("–" if np.isnan(values[0]) else mean)
+        lines.append(f"| {name} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+@click.command(help=__doc__)
+@click.option("--data", default="world:count=1200,2*scenes:count=400", show_default=True)
+@click.option("--backbone", default="mobilenet", show_default=True)
+@click.option("--size", default=192, show_default=True, help="Side of the training pictures.")
+@click.option("--steps", default=500, show_default=True, help="Of 16 pictures.")
+@click.option("--seeds", default=1, show_default=True, help="Runs of every row.")
+@click.option("--unseen", default=100, show_default=True, help="Scenes to score on.")
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="The runs.")
+def main(
+    data: str, backbone: str, size: int, steps: int, seeds: int, unseen: int, out: Path
+) -> None:
+    """Train what is not trained yet, score everything, print the table."""
+    torch.set_num_threads(1)
+    scenes = [read_scene(seed, VERTICES) for seed in range(VAL_SEEDS, VAL_SEEDS + unseen)]
+    scores: dict[str, list[dict[str, float]]] = {name: [] for name in ARMS}
+    for seed in range(seeds):
+        for name, values in ARMS.items():
+            base = replace(compact(), backbone=backbone, size=size, steps=steps)  # type: ignore[arg-type]  # pydantic checks it
+            run = out / f"{name.replace(', ', '_')}_{seed}"
+            finder = train(replace(base, **values), data, run, seed)
+            scores[name].append(score(finder, scenes))
+            (out / "scores.json").write_text(json.dumps(scores, indent=2) + "\n")
+    faces = scores["boxes"][0]["faces"]
+    click.echo(f"{faces:.0f} faces in {unseen} unseen scenes; {backbone}, {steps} steps of 16\n")
+    click.echo(table(scores))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,207 @@
+"""Faces with position maps: where every point of the face is, hidden ones too.
+
+A data specification is one or more sources joined by `,` or `+`, weighed as in `data.faces`:
+
+| source | what it reads |
+|---|---|
+| `world`, `world:count=3000` | rendered portraits, drawn on demand and kept in the cache folder |
+| a folder that `pentimento world portraits` wrote | its pictures; positions follow from the seeds |
+
+Alphabet: S side of the picture; T side of the map.
+"""
+
+import json
+import re
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, Final, Literal
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from pentimento.data.augment import occlude, photograph
+from pentimento.data.charts import moved, placed
+from pentimento.data.faces import (
+    FaceSample,
+    cache_folder,
+    data_folder,
+    files_by_stem,
+    named_sources,
+    one_side,
+    read_rgb,
+    world_version,
+)
+from pentimento.errors import DataError
+from pentimento.world.positions import Layout, layout, positions
+
+__all__ = ["Layout", "PositionFaces", "PositionSample", "layout", "open_positions"]
+
+
+Split = Literal["train", "val"]
+_VAL_SEEDS: Final = 1_000_000_000  # as in `data.faces`
+_WORLD_SIDE: Final = 192  # px, of portraits that are drawn on demand
+_OFF: Final = 0.02  # of the side, that landmarks of the same world differ at most
+
+
+@dataclass(frozen=True)
+class PositionSample:
+    """One aligned face.
+
+    Attributes:
+        image: (S, S, 3) uint8 RGB.
+        positions: (T, T, 3) float32 x, y and z, in sides of the picture: see `world.positions`.
+        person: who it is.
+    """
+
+    image: NDArray[np.uint8]
+    positions: NDArray[np.float32]
+    person: str
+
+
+@dataclass(frozen=True)
+class Placed:
+    """A face that can be read at its own size.
+
+    Attributes:
+        person: who it is.
+        read: returns image (H, H, 3) and positions (T, T, 3).
+        split: as in `data.faces.Face`.
+    """
+
+    person: str
+    read: Callable[[], tuple[NDArray[np.uint8], NDArray[np.float32]]]
+    split: Split | None = None
+
+
+@dataclass(frozen=True)
+class PositionFaces:
+    """Faces of one split; the engine's `Dataset` of `PositionSample`.
+
+    Attributes:
+        faces: what can be drawn, repeated by weight.
+        size: S.
+        varied: whether they are moved, covered in part and photographed.
+    """
+
+    faces: Sequence[Placed]
+    size: int
+    varied: bool
+
+    def __len__(self) -> int:
+        """Return the number of draws of one epoch."""
+        return len(self.faces)
+
+    def sample(self, index: int, rng: np.random.Generator) -> PositionSample:
+        """Return face `index`, varied by `rng` where that is asked for."""
+        face = self.faces[index]
+        image, where = face.read()
+        old, size = image.shape[0], self.size
+        matrix = placed(old, size, rng if self.varied else None)
+        image = moved(image, matrix, size, cv2.INTER_AREA, cv2.BORDER_REPLICATE)
+        # OpenCV counts from the middle of a pixel, positions from the picture's edge.
+        linear = matrix[:, :2] * old / size
+        shift = (matrix[:, 2] + 0.5 - matrix[:, :2] @ np.full(2, 0.5)) / size
+        depth = np.sqrt(abs(np.linalg.det(linear)))
+        where = np.concatenate([where[..., :2] @ linear.T + shift, where[..., 2:] * depth], 2)
+        if self.varied:
+            sample = FaceSample(image, np.zeros((size, size), np.uint8), face.person)
+            if rng.random() < 0.3:
+                sample = occlude(sample, rng)
+            image = photograph(sample, rng).image
+        return PositionSample(image, where.astype(np.float32), face.person)
+
+
+def open_positions(spec: str, split: Split, size: int, side: int, *, varied: bool) -> PositionFaces:
+    """Open the faces that a data specification names.
+
+    Args:
+        spec: sources as described above.
+        split: which people.
+        size: S.
+        side: T.
+        varied: see `PositionFaces`.
+
+    Raises:
+        DataError: a source does not exist, is no export or has no face in this split.
+    """
+    faces: list[Placed] = []
+    for weight, source in named_sources(spec):
+        own = _source(source, split, side)
+        total = max(1, round((weight if split == "train" else 1.0) * len(own)))
+        faces += [own[i * len(own) // total] for i in range(total)]
+    return PositionFaces(faces, size, varied)
+
+
+def _source(source: str, split: Split, side: int) -> list[Placed]:
+    kind, _, rest = source.partition(":")
+    if kind == "world":
+        match = re.fullmatch(r"(?:count=(\d+))?", rest)
+        if match is None or match[1] == "0":
+            raise DataError(f"{source}: expected `world` or `world:count=3000`")
+        count = int(match[1] or 3000)
+        first, number = (0, count) if split == "train" else (_VAL_SEEDS, max(1, count // 10))
+        seeds = range(first, first + number)
+        return [Placed(f"world-{s}", partial(_drawn, s, side), split) for s in seeds]
+    return one_side(_exported(data_folder(source), side), split, source)
+
+
+def _exported(folder: Path, side: int) -> list[Placed]:
+    if not all((folder / part).is_dir() for part in ("images", "truths")):
+        raise DataError(
+            f"{folder}: expected images/ and truths/ as `pentimento world portraits` writes them"
+        )
+    pictures, truths = (files_by_stem(folder / name, kinds) for name, kinds in (
+        ("images", (".png", ".jpg")), ("truths", (".json",)),
+    ))  # fmt: skip
+    return [
+        Placed(f"{folder.name}-{stem}", partial(_read, pictures[stem], truths[stem], side))
+        for stem in sorted(pictures.keys() & truths.keys())
+    ]
+
+
+def _read(picture: Path, truths: Path, side: int) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
+    try:
+        told: Any = json.loads(truths.read_text(encoding="utf-8"))
+        seed = int(told["seed"])
+        points = np.array(told["landmarks"]["68"], np.float64)[:, :2] / float(told["size"])
+    except (OSError, ValueError, KeyError, TypeError, IndexError) as error:
+        raise DataError(f"{truths}: not the truths of a rendered portrait ({error!r})") from None
+    where = _kept(seed, side)
+    shape = layout(side)
+    found = (where.reshape(-1, 3)[shape.texels] * shape.blend[..., None]).sum(1)[:, :2]
+    # Coarse maps blur the deep inner corners of eyes and mouth: the median is not about them.
+    off = float(np.median(np.linalg.norm(found - points, axis=1)))
+    if off > _OFF:
+        raise DataError(
+            f"{truths}: landmarks lie {off:.2f} sides off those of seed {seed}; another version of "
+            "the world or another head model drew it: render the folder again"
+        )
+    return read_rgb(picture), where
+
+
+def _kept(seed: int, side: int) -> NDArray[np.float32]:
+    """Return the positions of a seed from the cache, or draw them and keep them there."""
+    path = cache_folder() / "positions" / world_version() / str(side) / f"{seed}.npy"
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
+            np.save(file, positions(seed, side).astype(np.float16))
+        Path(file.name).replace(path)  # a reader never sees half a file
+    return np.asarray(np.load(path, allow_pickle=False), np.float32)
+
+
+def _drawn(seed: int, side: int) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
+    path = cache_folder() / "positions" / world_version() / f"{_WORLD_SIDE}px" / f"{seed}.npz"
+    if not path.exists():
+        from pentimento.world.portraits import portrait
+
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
+            np.savez_compressed(file, image=portrait(seed, _WORLD_SIDE).picture)
+        Path(file.name).replace(path)
+    with np.load(path, allow_pickle=False) as kept:
+        return kept["image"], _kept(seed, side)
