@@ -185,3 +185,23 @@ def test_after_a_stroke_only_what_lies_near_it_is_painted_anew(editor: Editor):
     rows = slice(int(0.66 * len(after.image)), None)  # the first stroke's own place
     assert (after.image[rows] == before.image[rows]).all(2).mean() > 0.9
     assert (after.image != before.image).any()
+
+
+def test_a_preview_can_be_ended_between_two_layers(editor: Editor):
+    editor.assets.masks["layer"] = layer(editor)
+    stages: list[str] = []
+
+    class UnwantedError(Exception):
+        pass
+
+    def note(stage: str) -> None:
+        stages.append(stage)
+        if stages.count("paint") == 2:
+            raise UnwantedError
+
+    with pytest.raises(UnwantedError):
+        editor.preview(document(Paint("layer")), note=note)
+    again = editor.preview(document(Paint("layer")))
+    fresh = Editor(editor.parser, editor.portrait)
+    fresh.assets = editor.assets
+    assert (again.image == fresh.preview(document(Paint("layer"))).image).all()
