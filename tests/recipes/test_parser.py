@@ -62,7 +62,7 @@ def test_recipe_goes_from_data_to_card_and_continues(
 
     assert result.exit_code == 0
     assert (out / "teacher" / "model.safetensors").read_bytes() == teacher
-    for stage in ("student", "last"):
+    for stage in ("student", "long"):
         labels = out / f"photos-{stage}" / "labels"
         assert len(list(labels.iterdir())) == 2  # the smoke's limit
     scores = json.loads((out / "scores.json").read_text())
