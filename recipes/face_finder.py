@@ -381,6 +381,7 @@ def cli() -> None:
 @click.option(
     "--start", type=click.Path(path_type=Path), help="A finder to go on from, in place of `crowds`."
 )
+@click.option("--steps", type=int, help="Of the stage `scenes`.  [default: 900]")
 @click.option("--seed", default=0, show_default=True)
 @click.option("--smoke", "short", is_flag=True, help="Seconds instead of an hour, for the tests.")
 def train(
@@ -389,6 +390,7 @@ def train(
     world: str | None,
     weights: Path | None,
     start: Path | None,
+    steps: int | None,
     seed: int,
     short: bool,
 ) -> None:
@@ -404,7 +406,8 @@ def train(
         finder = train_stage("crowds", rendered + photos, first, plan, out, None, seed)
     else:
         finder = models.load(start)
-    second = replace(plan.config, steps=plan.steps[1], lr=plan.config.lr / 2)
+    steps = steps or plan.steps[1]
+    second = replace(plan.config, steps=steps, lr=plan.config.lr / 2)
     scenes = f",4*scenes:count={plan.scenes}"
     finder = train_stage("scenes", rendered + photos + scenes, second, plan, out, finder, seed + 1)
 
@@ -416,7 +419,7 @@ def train(
     stages = [json.loads(path.read_text()) for path in sorted(out.glob("*/done"))]
     facts = {
         "seed": seed,
-        "steps": " + ".join(map(str, plan.steps)) if start is None else str(plan.steps[1]),
+        "steps": f"{plan.steps[0]} + {steps}" if start is None else f"{steps} more",
         "rendered": plan.rendered,
         "scenes": plan.scenes,
         "photos": count,
