@@ -27,6 +27,7 @@ real person and measures none.
   of the same project (its present ones live elsewhere), and the statement names them in general.
 - **Command**: `python recipes/head_model.py MAKEHUMAN_DIR src/pentimento/weights/head`
   ({people} random people, seed {seed}).
+- **Hardware and time**: one core of an x86-64 machine, about a minute.
 - **Contents**: {vertices} vertices and {triangles} triangles of head and shoulders with named parts
   and UVs; {components} principal components (int16, one scale each), which explain
   {explained:.2%} of the weighted variance (face 1, skull 0.6, rest 0.2); regression of their codes

@@ -2,17 +2,21 @@
 
 import importlib.util
 import json
+import math
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 
 import numpy as np
 import pytest
+import torch
 from click.testing import CliRunner
 from PIL import Image
 
 from pentimento import models
 from pentimento.labels import CELEBAMASK19, IGNORE
 from pentimento.session.faces import aligned_face
+from pentimento.systems.perceive.face_parsing import FaceParsing, tiny
 
 RECIPE = Path(__file__).parents[2] / "recipes" / "parser.py"
 
@@ -62,7 +66,7 @@ def test_recipe_goes_from_data_to_card_and_continues(
 
     assert result.exit_code == 0
     assert (out / "teacher" / "model.safetensors").read_bytes() == teacher
-    for stage in ("student", "last"):
+    for stage in ("student", "long"):
         labels = out / f"photos-{stage}" / "labels"
         assert len(list(labels.iterdir())) == 2  # the smoke's limit
     scores = json.loads((out / "scores.json").read_text())
@@ -72,6 +76,19 @@ def test_recipe_goes_from_data_to_card_and_continues(
     assert "{" not in card
     parser = models.load(weights)
     assert parser.predict(np.zeros((40, 40, 3), np.uint8)).values.shape == (40, 40)
+
+
+def test_half_of_a_class_weight_is_taken_back_from_its_logit(recipe: ModuleType) -> None:
+    earring = CELEBAMASK19.value("ear_r")
+    weights = tuple(4.0 if value == earring else 1.0 for value in range(19))
+    parser = FaceParsing(replace(tiny(), class_weights=weights))
+    face = torch.zeros(1, 3, 64, 64)
+    before = parser.logits(face)
+
+    after = recipe.sobered(parser).logits(face)
+
+    assert torch.allclose(before[:, earring] - after[:, earring], torch.tensor(math.log(2.0)))
+    assert torch.equal(before[:, :earring], after[:, :earring])
 
 
 def test_labels_of_photos_lose_the_parsers_habits(recipe: ModuleType) -> None:

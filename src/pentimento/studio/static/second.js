@@ -83,6 +83,7 @@ export class SecondPicture {
       }),
     );
     find("#second").classList.toggle("empty", !this.key);
+    for (const taking of ["#second-swap", "#second-restyle"]) find(taking).disabled = !this.frame;
   }
 
   /** Bring in a file or a sample, and show it. */
@@ -102,7 +103,6 @@ export class SecondPicture {
     this.photo = photo;
     this.found = faces;
     this.frame = null;
-    this.list();
     if (faces.length === 1 || this.faces.has(key)) await this.#see(this.faces.get(key) ?? {});
     else this.#ask();
   }
@@ -121,6 +121,7 @@ export class SecondPicture {
         this.faces.set(key, face);
       }),
     );
+    this.list();
     find("#second").classList.add("asking");
   }
 
@@ -129,6 +130,7 @@ export class SecondPicture {
     this.#answered();
     this.frame = facts;
     this.labels = data.slice(0, facts.side ** 2);
+    this.list();
     this.draw();
   }
 

@@ -154,6 +154,7 @@ export class Stage {
     if (this.regionsShown && this.compare === null && this.overlay) {
       context.globalAlpha = this.opacity;
       context.imageSmoothingEnabled = this.viewport.zoom * frameScale(this.matrix) < 2;
+      context.imageSmoothingQuality = "low"; // it changes with every move of a brush
       context.drawImage(this.overlay, 0, 0);
     }
     context.restore();
