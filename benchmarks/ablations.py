@@ -78,7 +78,7 @@ GROUPS: Final = {
     "cycle": _arms(
         "cyclegan",
         f"size={_SIZE} load_size={_LOAD} width=24 critic_width=24 critic_layers=2 blocks=4 "
-        "identity_weight=0 steps=600",
+        "identity_weight=0 steps=300",
         {"cycle+GAN": "", "GAN alone": "cycle_weight=0"},
     ),
     "features": _arms(

@@ -5,8 +5,10 @@
 SCENES is a data specification such as a folder of `pentimento world scenes`, or `world:count=1200`.
 All three see the same pictures for the same number of steps; the corner detectors have the same
 narrow hourglass, CenterNet (points) a narrow ResNet-18 with deconvolutions. They look for people:
-of any other class a few hundred scenes hold too few for a figure. Pictures per second are those of
-`predict` at this size, decoding and suppression included, one after another in turns.
+of any other class a few hundred scenes hold too few for a figure. Pictures per second of one
+processor are those of `predict` at this size, decoding and suppression included, in turns. A run
+that is interrupted (SIGTERM) ends there, the next detector follows, and the same command with
+`--out` goes on; seconds are those of this time.
 """
 
 import json
@@ -14,6 +16,7 @@ import os
 import statistics
 import tempfile
 import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -22,6 +25,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import click
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch.utils.flop_counter import FlopCounterMode
 
 from pentimento.catalog import row
@@ -84,16 +88,21 @@ def main(
         size_of = sum(p.numel() for p in system.networks.parameters())
         print(
             f"| {name} | {size_of / 1e6:.2f} M | {counter.get_total_flops() / 1e9:.2f} "
-            f"| {' | '.join(f'{ap:.3f}' for ap in [*course[:3], last['ap']])} "
+            f"| {' | '.join([f'{ap:.3f}' for ap in course] + ['–'] * (4 - len(course)))} "
             f"| {last['ap50']:.3f} | {last['ap75']:.3f} | {seconds:.0f} |",
             flush=True,
         )
-    times: dict[str, list[float]] = {name: [] for name in NAMES}
-    for sample in val[:40]:
+    speed(models, [sample.image for sample in val[:40]])
+
+
+def speed(models: Mapping[str, Any], pictures: Sequence[NDArray[np.uint8]]) -> None:
+    """Print how many pictures each model sees in a second of one processor, in turns."""
+    times: dict[str, list[float]] = {name: [] for name in models}
+    for picture in pictures:
         for name, system in models.items():
-            start = time.perf_counter()
-            system.predict(sample.image)
-            times[name].append(time.perf_counter() - start)
+            start = time.process_time()
+            system.predict(picture)
+            times[name].append(time.process_time() - start)
     for name, values in times.items():
         middle = statistics.median(values)
         print(f"{name}: {1 / middle:.1f} pictures/s, median {1000 * middle:.0f} ms")

@@ -18,6 +18,7 @@ import json
 import statistics
 import time
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final
 
@@ -86,7 +87,9 @@ def score(finder: RetinaFace, scenes: list[Crowd]) -> dict[str, float]:
         best = overlaps.max(1).values if overlaps.shape[1] else torch.zeros(len(boxes))
         hit += (best >= 0.5).tolist()
         sizes += size[large].tolist()
-    bins = zip(("small", "middle", "large"), _SIZES[:-1], _SIZES[1:], strict=True)
+    bins = (
+        (n, a, b) for n, (a, b) in zip(("small", "middle", "large"), pairwise(_SIZES), strict=True)
+    )
     edges = np.array(sizes)
     return {
         **average_precision(truths, answers),

@@ -15,7 +15,7 @@ error over the distance of the outer eye corners, in percent.
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any, Literal
 
@@ -25,7 +25,7 @@ import torch
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
-from pentimento.data.landmarks import open_landmarks
+from pentimento.data.landmarks import LandmarkSample, open_landmarks
 from pentimento.ops.heatmaps import DECODINGS, decode, gaussian_maps, to_map, to_picture
 from pentimento.session.models import load_landmarks
 from pentimento.systems.perceive import hourglass, landmarks
@@ -38,26 +38,26 @@ WIDTHS = (8, 32, 48, 64)
 BATCH = 16
 
 
-def draw(spec: str, split: Any, count: int) -> Batch:
+def draw(spec: str, split: Any, count: int) -> list[LandmarkSample]:
     """Return `count` crops of a split, varied if it is the training split."""
     data = open_landmarks(spec, split, SIZE, 68)
     places = [np.random.default_rng([7, i]) for i in range(count)]
     order = [i % len(data) for i in range(count)]
-    return landmarks.collate([data.sample(i, rng) for i, rng in zip(order, places, strict=True)])
+    return [data.sample(i, rng) for i, rng in zip(order, places, strict=True)]
 
 
-def parts(batch: Batch) -> list[Batch]:
-    """Cut a long batch into steps."""
-    pieces = (torch.split(t, BATCH) for t in (batch.image, batch.points, batch.eye_span))
-    return [Batch(*piece) for piece in zip(*pieces, strict=True)]
+def steps_of(crops: list[LandmarkSample]) -> Iterator[Batch]:
+    """Yield the crops in steps: only one of them is a batch of floats at a time."""
+    for start in range(0, len(crops), BATCH):
+        yield landmarks.collate(crops[start : start + BATCH])
 
 
-def perfect(faces: list[Batch], side: int, noise: float) -> list[float]:
+def perfect(faces: list[LandmarkSample], side: int, noise: float) -> list[float]:
     """Return the NME of the four decodings on maps of the true points."""
     stride = SIZE / side
     rng = torch.Generator().manual_seed(0)
     errors: dict[str, list[Tensor]] = {how: [] for how in DECODINGS}
-    for batch in faces:
+    for batch in steps_of(faces):
         inside = ((batch.points > 0) & (batch.points < SIZE)).all(2)
         maps = gaussian_maps(to_map(batch.points, stride), (side, side), 1.5)
         maps = maps + noise * torch.randn(maps.shape, generator=rng)
@@ -68,8 +68,8 @@ def perfect(faces: list[Batch], side: int, noise: float) -> list[float]:
     return [100 * float(torch.cat(each).mean()) for each in errors.values()]
 
 
-def train(system: Any, steps: list[Batch]) -> float:
-    """Train on the steps in order; return the seconds of processor time."""
+def train(system: Any, crops: list[LandmarkSample]) -> float:
+    """Train on the crops in order; return the seconds of processor time."""
     name = next(iter(system.optimizers))
     spec = system.optimizers[name]
     parameters = list(system.networks.parameters())
@@ -83,8 +83,8 @@ def train(system: Any, steps: list[Batch]) -> float:
 
     system.networks.train()
     began = time.process_time()
-    for number, batch in enumerate(steps):
-        adam.param_groups[0]["lr"] = spec.lr * spec.schedule(number / len(steps))
+    for number, batch in enumerate(steps_of(crops)):
+        adam.param_groups[0]["lr"] = spec.lr * spec.schedule(number * BATCH / len(crops))
         with torch.autocast("cpu", dtype=torch.bfloat16):
             system.train_step(batch, update)
     system.networks.eval()
@@ -100,9 +100,9 @@ def cost(system: Any) -> tuple[float, float]:
     return counter.get_total_flops() / 1e6, parameters / 1e3
 
 
-def score(system: Any, unseen: list[Batch], locate: Callable[[Tensor], Tensor]) -> float:
+def score(system: Any, unseen: list[LandmarkSample], locate: Callable[[Tensor], Tensor]) -> float:
     """Return NME in percent."""
-    return 100 * normalised_errors(iter(unseen), locate)
+    return 100 * normalised_errors(steps_of(unseen), locate)
 
 
 def decoder(system: Landmarks, how: Any) -> Callable[[Tensor], Tensor]:
@@ -117,7 +117,7 @@ def decoder(system: Landmarks, how: Any) -> Callable[[Tensor], Tensor]:
 def main(data: str, steps: int, unseen: int) -> None:
     """Print the tables."""
     torch.set_num_threads(1)
-    seen, tests = parts(draw(data, "train", steps * BATCH)), parts(draw(data, "val", unseen))
+    seen, tests = draw(data, "train", steps * BATCH), draw(data, "val", unseen)
     click.echo(f"{steps} steps of {BATCH} crops at {SIZE}², {unseen} unseen portraits\n")
     click.echo("| NME in % of | " + " | ".join(DECODINGS) + " |")
     click.echo("|---|" + "---|" * len(DECODINGS))

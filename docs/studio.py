@@ -25,10 +25,14 @@ TABLET: Final = (820, 1100)
 
 
 def shoot(page: Page, name: str) -> None:
-    """Write a screenshot once the page has come to rest."""
-    seen = -1
-    while (count := page.evaluate("performance.getEntriesByType('measure').length")) != seen:
-        seen = count
+    """Write a screenshot once the model and the page have come to rest."""
+    state = """async () => {
+        const { job } = await (await fetch("api/health")).json();
+        return [job?.kind, performance.getEntriesByType("measure").length];
+    }"""
+    seen = None
+    while (now := page.evaluate(state)) != seen or now[0]:
+        seen = now
         time.sleep(2.5)
     image = Image.open(BytesIO(page.screenshot()))
     image.convert("RGB").save(FOLDER / f"{name}.jpg", quality=82, optimize=True)
@@ -97,13 +101,16 @@ def painting(page: Page) -> None:
 
 
 def borrowing(page: Page) -> None:
-    """Take the hair of another picture."""
+    """Take the hair of another picture; then half of it."""
     page.click("[aria-label='Use the sample blonde']")
     page.wait_for_selector("#second:not(.empty)")
     page.click("#second-swap")
     page.wait_for_selector("#commands li", state="attached")
     page.keyboard.press("m")
     shoot(page, "borrowing")
+    page.click("#tab-changes")
+    page.locator("#commands input").fill("50")
+    shoot(page, "blending")
     page.close()
 
 

@@ -95,7 +95,7 @@ class Plan:
 
 def full() -> Plan:
     """Return the plan of the bundled weights."""
-    return Plan(compact(), 3000, 120, (1300, 900), 10_000, 50)
+    return Plan(compact(), 3000, 400, (1300, 900), 10_000, 50)
 
 
 def smoke() -> Plan:
@@ -115,7 +115,9 @@ def train_stage(
         torch.manual_seed(seed)
         system = RetinaFace(config)
         if start is not None:
-            system.networks.load_state_dict(start.networks.state_dict())
+            # A start without some head leaves that head to chance.
+            left = system.networks.load_state_dict(start.networks.state_dict(), strict=False)
+            assert not left.unexpected_keys
         settings = Settings(
             steps=config.steps,
             batch_size=config.batch_size,
@@ -376,10 +378,21 @@ def cli() -> None:
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="Runs and sheets.")
 @click.option("--world", help="Rendered portraits of your own, as a data specification.")
 @click.option("--weights", type=click.Path(path_type=Path), help="Model folder to write.")
+@click.option(
+    "--start", type=click.Path(path_type=Path), help="A finder to go on from, in place of `crowds`."
+)
+@click.option("--steps", type=int, help="Of the stage `scenes`.  [default: 900]")
 @click.option("--seed", default=0, show_default=True)
 @click.option("--smoke", "short", is_flag=True, help="Seconds instead of an hour, for the tests.")
 def train(
-    data: Path, out: Path, world: str | None, weights: Path | None, seed: int, short: bool
+    data: Path,
+    out: Path,
+    world: str | None,
+    weights: Path | None,
+    start: Path | None,
+    steps: int | None,
+    seed: int,
+    short: bool,
 ) -> None:
     """Run all stages, or continue them, and write model, scores, sheet and card."""
     plan = smoke() if short else full()
@@ -389,9 +402,13 @@ def train(
     count = locate_all(load_parser(), data, portraits, plan.photos)
     photos = f",2*{portraits}" if count > 1 else ""
     first = replace(plan.config, steps=plan.steps[0])
-    finder = train_stage("crowds", rendered + photos, first, plan, out, None, seed)
-    second = replace(plan.config, steps=plan.steps[1], lr=plan.config.lr / 2)
-    scenes = f",5*scenes:count={plan.scenes}"
+    if start is None:
+        finder = train_stage("crowds", rendered + photos, first, plan, out, None, seed)
+    else:
+        finder = models.load(start)
+    steps = steps or plan.steps[1]
+    second = replace(plan.config, steps=steps, lr=plan.config.lr / 2)
+    scenes = f",4*scenes:count={plan.scenes}"
     finder = train_stage("scenes", rendered + photos + scenes, second, plan, out, finder, seed + 1)
 
     trained = [p for p in photos_of(data) if split_of(person_of(p, data)) == "train"]
@@ -399,10 +416,10 @@ def train(
     scores = evaluate_all(finder, data, portraits, plan.unseen)
     (out / "scores.json").write_text(json.dumps(scores, indent=2) + "\n")
     Image.fromarray(sheet(finder, data)).save(out / "sheet.png")
-    stages = [json.loads((out / s / "done").read_text()) for s in ("crowds", "scenes")]
+    stages = [json.loads(path.read_text()) for path in sorted(out.glob("*/done"))]
     facts = {
         "seed": seed,
-        "steps": " + ".join(map(str, plan.steps)),
+        "steps": f"{plan.steps[0]} + {steps}" if start is None else f"{steps} more",
         "rendered": plan.rendered,
         "scenes": plan.scenes,
         "photos": count,

@@ -225,7 +225,7 @@ TASKS: Final = {
         "pix2pix",
         "portraits:labels2portrait",
         ("in_channels=19", *_SURE),
-        1000,
+        800,
         seen_by_the_parser,
     ),
     "edges2portrait": Task(
@@ -243,15 +243,15 @@ TASKS: Final = {
             "batch_size=2",
             *_SURE,
         ),
-        1500,
+        1000,
         agreement,
     ),
-    "neutral2smiling": Task("pix2pix", "smiles", _SURE, 400, likeness, shown=False),
+    "neutral2smiling": Task("pix2pix", "smiles", _SURE, 300, likeness, shown=False),
     "world2photo": Task(
-        "cyclegan", "portraits/images,faker", ("identity_weight=0", *_CYCLE), 900, distance
+        "cyclegan", "portraits/images,faker", ("identity_weight=0", *_CYCLE), 700, distance
     ),
     # Greys are repeated into three planes: the identity loss then teaches to keep what is there.
-    "grey2colour": Task("cyclegan", "congress,faker", _CYCLE, 900, colours),
+    "grey2colour": Task("cyclegan", "congress,faker", _CYCLE, 600, colours),
 }
 
 

@@ -74,6 +74,17 @@ def test_a_folder_becomes_one_json_and_names_what_it_cannot_read(desk, monkeypat
     assert "broken.png" in said.err
 
 
+def test_pictures_of_one_name_keep_their_overlays_apart_and_folders_are_no_pictures(
+    desk, monkeypatch, capsys
+):
+    (desk / "album" / "one.jpg").mkdir()
+    save_picture(Picture(np.full((150, 120, 3), 90, np.uint8)), desk / "album" / "two.jpg")
+    assert run(monkeypatch, "album", "--overlay", "over") == 0
+    names = sorted(path.name for path in (desk / "over").iterdir())
+    assert names == ["one.png", "two.jpg.png", "two.png.png"]
+    assert "in 3 of 3 pictures" in capsys.readouterr().out
+
+
 def test_the_threshold_is_passed_on(desk, monkeypatch, capsys):
     assert run(monkeypatch, "photo.png", "--threshold", "0.95") == 0
     assert "no faces" in capsys.readouterr().out

@@ -1,12 +1,19 @@
+import cv2
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from pentimento.ops.regions import (
+    box_around,
+    depth,
     falloff,
     grow,
     one_hot,
     radial,
     register,
+    resized,
+    shrunk,
     signed_distance,
     stacked,
     upsample,
@@ -108,3 +115,46 @@ def test_stacked_parts_two_bands_and_moves_nothing_sideways():
     assert np.abs(field[:, 2, 1]).max() < 0.2
     moved = flow_warp(band(48).astype(np.uint8), field, nearest=True) > 0
     assert overlap(moved & (np.mgrid[:96, :96][0] >= 60), band(60)) > 0.85
+
+
+def away(mask: np.ndarray) -> np.ndarray:
+    """Distances to a mask, measured over the whole map."""
+    return cv2.distanceTransform((~mask).astype(np.uint8), cv2.DIST_L2, 5)
+
+
+@given(st.integers(0, 2**32), st.floats(0.5, 40))
+def test_what_is_measured_in_a_box_is_what_the_whole_map_gives(seed: int, reach: float):
+    chance = np.random.default_rng(seed)
+    mask = np.zeros((64, 64), np.bool_)
+    for _ in range(chance.integers(1, 4)):
+        y, x = chance.integers(-8, 64, 2)
+        mask[max(y, 0) : y + 9, max(x, 0) : x + 12] = True
+    assert (grow(mask, reach) == (away(mask) <= reach) & mask.any()).all()
+    if mask.any():
+        t = np.clip(1 - away(mask) / np.float32(reach), 0, 1)
+        assert (falloff(mask, reach) == t * t * (3 - 2 * t)).all()
+        assert depth(mask) == pytest.approx(min(signed_distance(mask).max(), 128))
+
+
+def test_masks_without_pixels_or_without_a_border_have_a_depth_and_a_box():
+    empty = np.zeros((10, 10), np.bool_)
+    assert depth(empty) == 0
+    assert depth(~empty) == 20
+    assert empty[box_around(empty, 3)].size == 0
+    assert not grow(empty, 5).any()
+
+
+@pytest.mark.parametrize(("have", "want"), [(128, 36), (96, 64), (97, 40), (64, 64), (40, 96)])
+def test_labels_resized_part_by_part_are_the_majority_of_the_whole(have: int, want: int):
+    labels = np.zeros((have, have), np.uint8)
+    for value, (x, y, radius) in enumerate([(0.2, 0.3, 0.1), (0.6, 0.6, 0.3), (1.0, 0.9, 0.1)], 1):
+        labels[disc(x * have, y * have, radius * have, have)] = value
+    shares = np.stack(
+        [
+            cv2.resize((labels == v).astype(np.float32), (want, want), interpolation=cv2.INTER_AREA)
+            for v in range(4)
+        ]
+    )
+    sure = np.sort(shares, 0)[-1] - np.sort(shares, 0)[-2] > 1e-4
+    assert (resized(labels, want, range(4)) == shares.argmax(0))[sure].all()
+    assert (shrunk(labels == 2, want) == (shares[2] >= 0.5))[np.abs(shares[2] - 0.5) > 1e-4].all()

@@ -8,9 +8,11 @@ from stand_in import FAIR, ColourParser, FlatPortrait, draw, points
 
 from pentimento.errors import MaskError
 from pentimento.labels import CELEBAMASK19, IGNORE
+from pentimento.session.baseline import paint
 from pentimento.session.document import Document, Mirror, Paint, Swap
 from pentimento.session.editor import Editor, working_side
 from pentimento.session.faces import Where
+from pentimento.session.scene import Donor, SceneBuilder
 from pentimento.structures import LabelMap, Picture
 
 V = {name: value for value, name in enumerate(CELEBAMASK19.classes)}
@@ -124,6 +126,37 @@ def test_the_amount_of_a_swap_leads_from_the_own_region_to_the_other_s(editor: E
     assert 0.4 < share < 0.6
 
 
+def test_half_of_another_s_hair_has_the_outline_and_the_colour_between():
+    """A small dark tuft and a large fair one: no ghost of the one before the other."""
+    y, x = np.mgrid[:128, :128] - 63.5
+    tufts = []
+    for radius, shade in ((20, 40.0), (40, 200.0)):
+        there = np.hypot(x, y) < radius
+        image = np.where(there[..., None], np.float32(shade), np.float32(110)).repeat(3, 2)
+        tufts.append((image.astype(np.float32), np.where(there, V["hair"], 0).astype(np.uint8)))
+    (own, labels), (other, theirs) = tufts
+    builder = SceneBuilder(own, labels, unit=1.0)
+    builder.swap("hair", Donor(other, theirs, "other"), 0.5)
+    scene = builder.build()
+    hair = scene.target == V["hair"]
+    assert abs(np.sqrt(hair.sum() / np.pi) - 30) < 1
+    inside = paint(scene).image[np.hypot(x, y) < 26]
+    assert np.abs(inside - 120).max() < 8
+
+
+def test_half_a_hat_on_a_bare_head_is_faint():
+    """There is nothing to start from: the other's part shows through."""
+    bare = np.zeros((128, 128), np.uint8)
+    hatted = bare.copy()
+    hatted[40:80, 40:80] = V["hat"]
+    grey = np.full((128, 128, 3), 100, np.float32)
+    builder = SceneBuilder(grey, bare, unit=1.0)
+    builder.swap("hat", Donor(grey, hatted, "other"), 0.3)
+    scene = builder.build()
+    assert scene.faint == {V["hat"]: 0.3}
+    assert (scene.target == hatted).all()
+
+
 def test_a_forgotten_picture_is_seen_anew(editor: Editor):
     editor.preview(document(Mirror("left_eye")))
     calls = editor.parser.calls  # type: ignore[attr-defined]
@@ -152,3 +185,23 @@ def test_after_a_stroke_only_what_lies_near_it_is_painted_anew(editor: Editor):
     rows = slice(int(0.66 * len(after.image)), None)  # the first stroke's own place
     assert (after.image[rows] == before.image[rows]).all(2).mean() > 0.9
     assert (after.image != before.image).any()
+
+
+def test_a_preview_can_be_ended_between_two_layers(editor: Editor):
+    editor.assets.masks["layer"] = layer(editor)
+    stages: list[str] = []
+
+    class UnwantedError(Exception):
+        pass
+
+    def note(stage: str) -> None:
+        stages.append(stage)
+        if stages.count("paint") == 2:
+            raise UnwantedError
+
+    with pytest.raises(UnwantedError):
+        editor.preview(document(Paint("layer")), note=note)
+    again = editor.preview(document(Paint("layer")))
+    fresh = Editor(editor.parser, editor.portrait)
+    fresh.assets = editor.assets
+    assert (again.image == fresh.preview(document(Paint("layer"))).image).all()

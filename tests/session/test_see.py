@@ -59,6 +59,19 @@ def test_landmarks_are_in_the_photo_s_pixels_about_the_face():
     assert 26 < middle[1] < 100
 
 
+def test_a_profile_whose_eyes_lie_together_is_seen_without_landmarks():
+    class Profile(Finder):
+        def predict(self, image: np.ndarray, *, threshold: float = 0.5) -> SimpleNamespace:
+            found = super().predict(image, threshold=threshold)
+            points = found.points.copy()
+            points[:, 1] = points[:, 0] + 0.3
+            return SimpleNamespace(boxes=found.boxes, points=points)
+
+    (face,) = see_faces(grey(), "a.png", Profile(), Marker()).faces
+    assert face.landmarks is None
+    assert np.isfinite([face.pose.yaw, face.pose.pitch, face.pose.roll]).all()
+
+
 @pytest.mark.parametrize("marker", [None, Marker()])
 def test_the_json_is_read_by_coco_s_own_tools(marker, tmp_path):
     empty = np.zeros((120, 100, 3), np.uint8)

@@ -41,7 +41,8 @@ ROUTES = {
     ("POST", "/api/documents/{identity}/position"): f"{DOCUMENT}/position",
     ("POST", "/api/documents/{identity}/pictures"): f"{DOCUMENT}/pictures",
     ("GET", "/api/documents/{identity}/pictures/{key}"): PICTURE,
-    ("GET", "/api/documents/{identity}/pictures/{key}/frame"): f"{PICTURE}/frame",
+    ("GET", "/api/documents/{identity}/pictures/{key}/faces"): f"{PICTURE}/faces",
+    ("POST", "/api/documents/{identity}/pictures/{key}/frame"): f"{PICTURE}/frame",
     ("POST", "/api/documents/{identity}/save"): f"{DOCUMENT}/save",
 }
 """Every route there is, with an address to ask it at."""

@@ -324,6 +324,11 @@ def test_several_faces_are_offered_and_none_is_explained(page: Page, tmp_path: P
 
     bring("broken.jpg")
     page.wait_for_selector("#toast.trouble >> text=broken.jpg is damaged")
+    on_top = """() => {
+        const box = document.querySelector("#toast").getBoundingClientRect();
+        return document.elementFromPoint(box.x + box.width / 2, box.y + 9).id;
+    }"""
+    assert page.evaluate(on_top) == "toast"  # the first page lies beneath it
     bring("both.png")
     page.click("text=Face 2")
     page.wait_for_selector("body.editing")

@@ -44,6 +44,7 @@ def test_export_writes_what_portrait_returns(tmp_path: Path) -> None:
     assert truths["seed"] == 41
     assert {len(points) for points in truths["landmarks"].values()} == {5, 68, 98}
     assert truths["box"] == pytest.approx(made.box.xyxy[0].tolist(), abs=0.01)
+    np.testing.assert_allclose(truths["vertices"], made.vertices.rows(), atol=0.01)
 
 
 def test_export_resumes_to_the_same_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -51,6 +51,12 @@ def test_export_is_read_back_as_it_was_rendered(tmp_path: Path) -> None:
     with np.load(folder / "maps/000000.npz", allow_pickle=False) as maps:
         assert np.array_equal(maps["parts"], made.parts)
         assert np.array_equal(maps["depth"], made.depth)
+        people = [s.face.vertices for s in made.segments if s.face]
+        assert len(maps["vertices"]) == len(people)
+        assert all(
+            np.array_equal(rows, face.rows())
+            for rows, face in zip(maps["vertices"], people, strict=True)
+        )
     index = json.loads((folder / "instances.json").read_text())
     found = [a for a in index["annotations"] if a["image_id"] == 0]
     things = [s for s in made.segments if s.thing]

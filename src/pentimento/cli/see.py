@@ -3,6 +3,7 @@
 import json
 import sys
 import time
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -58,17 +59,19 @@ def command(
     if not photo.is_dir():
         _write(out, [_see(photo, overlay_path, options)])
         return
-    pictures = sorted(p for p in photo.iterdir() if p.suffix.lower() in _ENDINGS)
+    pictures = sorted(p for p in photo.iterdir() if p.suffix.lower() in _ENDINGS and p.is_file())
     if not pictures:
         raise PictureError(f"{photo} holds no pictures ({', '.join(_ENDINGS)})")
     if overlay_path is not None:
         overlay_path.mkdir(parents=True, exist_ok=True)
     failed: list[Path] = []
+    stems = Counter(picture.stem for picture in pictures)
 
     def each() -> "Iterator[Seen]":
         for picture in pictures:
+            name = picture.stem if stems[picture.stem] == 1 else picture.name
             try:
-                yield _see(picture, overlay_path and overlay_path / f"{picture.stem}.png", options)
+                yield _see(picture, overlay_path and overlay_path / f"{name}.png", options)
             except PentimentoError as error:
                 failed.append(picture)
                 click.echo(f"pentimento: {error}", err=True)

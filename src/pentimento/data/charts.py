@@ -11,13 +11,10 @@ Parts: 1 is the skin of the head, 2 and 3 are the subject's left and right eyeba
 texture of its own, 4 is the neck, a separate island of the head's texture.
 """
 
-import re
-import tempfile
 import zipfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache, partial
-from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -27,15 +24,16 @@ from numpy.typing import NDArray
 
 from pentimento.data.augment import occlude, photograph
 from pentimento.data.faces import (
+    Draws,
     FaceSample,
-    cache_folder,
     data_folder,
+    drawn_once,
     files_by_stem,
     named_sources,
     one_side,
+    portrait_seeds,
     read_rgb,
     read_values,
-    world_version,
 )
 from pentimento.errors import DataError
 from pentimento.labels import CELEBAMASK19, IGNORE
@@ -93,13 +91,7 @@ class ChartFaces:
         varied: bool,
     ) -> None:
         self._size, self._varied = size, varied
-        self._faces: list[Charted] = []
-        self._draws: list[tuple[int, int]] = []
-        for faces, weight in zip(sources, weights, strict=True):
-            total = max(1, round(weight * len(faces)))
-            edges = [len(self._faces) + i * len(faces) // total for i in range(total + 1)]
-            self._draws += [(a, max(a + 1, b)) for a, b in pairwise(edges)]
-            self._faces += faces
+        self._draws = Draws(sources, weights)
 
     def __len__(self) -> int:
         """Return the number of draws of one epoch."""
@@ -107,8 +99,7 @@ class ChartFaces:
 
     def sample(self, index: int, rng: np.random.Generator) -> ChartSample:
         """Return face `index`; `rng` chooses among those that share a draw, and varies."""
-        low, high = self._draws[index]
-        face = self._faces[int(rng.integers(low, high))]
+        face = self._draws.pick(index, rng)
         image, labels, uv, covered = face.read()
         part = parts_of(labels, uv, covered)
         matrix = placed(image.shape[0], self._size, rng if self._varied else None)
@@ -224,27 +215,22 @@ def _read_export(picture: Path, labels: Path, maps: Path) -> tuple[NDArray[Any],
 
 
 def _world(options: str, split: Split) -> list[Charted]:
-    match = re.fullmatch(r"(?:count=(\d+))?", options)
-    if match is None or match[1] == "0":
-        raise DataError(f"world:{options}: expected `world` or `world:count=3000`")
-    count = int(match[1] or 3000)
-    first, number = (0, count) if split == "train" else (_VAL_SEEDS, max(1, count // 10))
-    return [Charted(f"world-{s}", partial(_drawn, s), split) for s in range(first, first + number)]
+    return [
+        Charted(f"world-{s}", partial(_drawn, s), split) for s in portrait_seeds(options, split)
+    ]
 
 
 def _drawn(seed: int) -> tuple[NDArray[Any], ...]:
-    """Return a rendered portrait from the cache, or draw it and keep it there."""
-    path = cache_folder() / "charts" / world_version() / str(_WORLD_SIDE) / f"{seed}.npz"
-    if not path.exists():
+    """Return a rendered portrait, drawn when it is asked for the first time."""
+
+    def draw() -> dict[str, NDArray[Any]]:
         from pentimento.world.portraits import portrait
 
         truth = portrait(seed, _WORLD_SIDE)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
-            np.savez_compressed(
-                file, image=truth.picture, labels=truth.labels.values,
-                uv=truth.uv.uv.astype(np.float16), covered=truth.uv.covered,
-            )  # fmt: skip
-        Path(file.name).replace(path)
-    with np.load(path, allow_pickle=False) as kept:
-        return kept["image"], kept["labels"], kept["uv"], kept["covered"]
+        return {
+            "image": truth.picture, "labels": truth.labels.values,
+            "uv": truth.uv.uv.astype(np.float16), "covered": truth.uv.covered,
+        }  # fmt: skip
+
+    kept = drawn_once("charts", _WORLD_SIDE, seed, draw)
+    return kept["image"], kept["labels"], kept["uv"], kept["covered"]

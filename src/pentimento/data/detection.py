@@ -14,7 +14,7 @@ Alphabet: S side; N objects.
 """
 
 import json
-import tempfile
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -25,7 +25,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from pentimento.data.faces import cache_folder, read_rgb, split_of, world_version
+from pentimento.data.faces import drawn_once, read_rgb, split_of
 from pentimento.errors import DataError
 from pentimento.world.scenes import CATEGORIES, scene
 
@@ -156,40 +156,42 @@ def open_detections(
     sources: list[Callable[[], _Named]] = []
     for source in spec.split(","):
         if source == "world" or source.startswith("world:"):
-            sources += _world(source, split, size)
+            seeds = scene_seeds(source.partition(":")[2], split)
+            sources += [partial(_drawn, seed, size) for seed in seeds]
         else:
             sources += _folder(Path(source).expanduser(), split)
     return Detections(sources, size, classes, augmented, paired)
 
 
-def _world(source: str, split: Split, size: int) -> list[Callable[[], _Named]]:
-    _, _, rest = source.partition(":")
-    name, _, value = rest.partition("=")
-    if rest and (name != "count" or not value.isdecimal() or int(value) < 2):
-        raise DataError(f"{source}: expected world or world:count=N, N at least 2")
-    count = int(value) if rest else 2000
+def scene_seeds(options: str, split: Split) -> range:
+    """Return the seeds of scenes that are meant; a tenth of them is for validation.
+
+    Raises:
+        DataError: options other than `count=N`, N at least 2.
+    """
+    match = re.fullmatch(r"(?:count=(\d+))?", options)
+    count = int(match[1] or 2000) if match else 0
+    if count < 2:
+        raise DataError(f"world:{options}: expected world or world:count=N, N at least 2")
     val = max(1, count // 10)
-    seeds = range(_VAL_SEEDS, _VAL_SEEDS + val) if split == "val" else range(count - val)
-    return [partial(_drawn, seed, size) for seed in seeds]
+    return range(count - val) if split == "train" else range(_VAL_SEEDS, _VAL_SEEDS + val)
 
 
 def _drawn(seed: int, size: int) -> _Named:
-    """Return a rendered scene from the cache, or draw it and keep it there."""
-    path = cache_folder() / "scenes" / world_version() / str(size) / f"{seed}.npz"
-    if not path.exists():
+    """Return a rendered scene, drawn when it is asked for the first time."""
+
+    def draw() -> dict[str, NDArray[Any]]:
         truth = scene(seed, size)
         things = [s for s in truth.segments if s.thing]
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
-            np.savez_compressed(
-                file, image=truth.picture,
-                boxes=np.array([s.box for s in things], np.float32).reshape(-1, 4),
-                categories=np.array([s.category for s in things], np.int64),
-            )  # fmt: skip
-        Path(file.name).replace(path)  # a reader never sees half a file
-    with np.load(path, allow_pickle=False) as kept:
-        names = {c.id: c.name for c in CATEGORIES}
-        return _Named(kept["image"], kept["boxes"], tuple(names[c] for c in kept["categories"]))
+        return {
+            "image": truth.picture,
+            "boxes": np.array([s.box for s in things], np.float32).reshape(-1, 4),
+            "categories": np.array([s.category for s in things], np.int64),
+        }
+
+    kept = drawn_once("scenes", size, seed, draw)
+    names = {c.id: c.name for c in CATEGORIES}
+    return _Named(kept["image"], kept["boxes"], tuple(names[c] for c in kept["categories"]))
 
 
 def _folder(folder: Path, split: Split) -> list[Callable[[], _Named]]:

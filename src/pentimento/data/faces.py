@@ -25,13 +25,13 @@ import os
 import re
 import tempfile
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
 from hashlib import sha256
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, Final, Literal, Protocol, TypeVar
+from typing import Any, Final, Generic, Literal, Protocol, TypeVar
 
 import cv2
 import numpy as np
@@ -93,6 +93,29 @@ class Known(Protocol):
 
 
 KnownT = TypeVar("KnownT", bound=Known)
+T = TypeVar("T")
+
+
+class Draws(Generic[T]):
+    """Things of weighed sources; one epoch draws each of a source about `weight` times."""
+
+    def __init__(self, sources: Sequence[Sequence[T]], weights: Sequence[float]):
+        self._things: list[T] = []
+        self._draws: list[tuple[int, int]] = []  # which things an index of the epoch draws from
+        for things, weight in zip(sources, weights, strict=True):
+            count = max(1, round(weight * len(things)))
+            edges = [len(self._things) + i * len(things) // count for i in range(count + 1)]
+            self._draws += [(a, max(a + 1, b)) for a, b in pairwise(edges)]
+            self._things += things
+
+    def __len__(self) -> int:
+        """Return the number of draws of one epoch."""
+        return len(self._draws)
+
+    def pick(self, index: int, rng: np.random.Generator) -> T:
+        """Return the thing of a draw; `rng` chooses where several share it."""
+        low, high = self._draws[index]
+        return self._things[int(rng.integers(low, high))]
 
 
 class Faces:
@@ -100,13 +123,7 @@ class Faces:
 
     def __init__(self, sources: Sequence[Sequence[Face]], weights: Sequence[float], size: int):
         self.size = size
-        self._faces: list[Face] = []
-        self._draws: list[tuple[int, int]] = []  # which faces an index of the epoch draws from
-        for faces, weight in zip(sources, weights, strict=True):
-            count = max(1, round(weight * len(faces)))
-            edges = [len(self._faces) + i * len(faces) // count for i in range(count + 1)]
-            self._draws += [(a, max(a + 1, b)) for a, b in pairwise(edges)]
-            self._faces += faces
+        self._draws = Draws(sources, weights)
 
     def __len__(self) -> int:
         """Return the number of draws of one epoch."""
@@ -114,8 +131,7 @@ class Faces:
 
     def sample(self, index: int, rng: np.random.Generator) -> FaceSample:
         """Return face `index`; `rng` chooses among the faces that share a draw."""
-        low, high = self._draws[index]
-        return self._faces[int(rng.integers(low, high))].read(self.size)
+        return self._draws.pick(index, rng).read(self.size)
 
 
 def open_faces(spec: str, split: Literal["train", "val"], size: int) -> Faces:
@@ -290,36 +306,57 @@ def cache_folder() -> Path:
     return Path(os.environ.get("PENTIMENTO_CACHE") or Path.home() / ".cache" / "pentimento")
 
 
-def _world(options: str, split: Literal["train", "val"]) -> list[Face]:
+def portrait_seeds(options: str, split: Literal["train", "val"]) -> range:
+    """Return the seeds that `world` or `world:OPTIONS` means; a tenth as many for validation.
+
+    Raises:
+        DataError: options other than `count=N`, N above 0.
+    """
     match = re.fullmatch(r"(?:count=(\d+))?", options)
     if match is None or match[1] == "0":
         raise DataError(f"world:{options}: expected `world` or `world:count=3000`")
     count = int(match[1] or 3000)
-    if split == "train":
-        seeds = range(count)
-    else:
-        seeds = range(_VAL_SEEDS, _VAL_SEEDS + max(1, round(VALIDATION_SHARE * count)))
+    return range(count) if split == "train" else range(_VAL_SEEDS, _VAL_SEEDS + max(1, count // 10))
+
+
+def drawn_once(
+    kind: str, size: int, seed: int, draw: Callable[[], Mapping[str, NDArray[Any]]]
+) -> dict[str, NDArray[Any]]:
+    """Return what a seed gives, from the cache or, the first time, from `draw`.
+
+    Args:
+        kind: folder in the cache.
+        size: side of what is drawn.
+        seed: of it.
+        draw: returns named arrays.
+    """
+    path = cache_folder() / kind / world_version() / str(size) / f"{seed}.npz"
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        # A reader never sees half a file: it is written under another name and renamed.
+        with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
+            np.savez_compressed(file, **draw())  # type: ignore[arg-type]  # its stubs take the arrays for `allow_pickle`
+        Path(file.name).replace(path)
+    with np.load(path, allow_pickle=False) as kept:
+        return dict(kept)
+
+
+def _world(options: str, split: Literal["train", "val"]) -> list[Face]:
+    seeds = portrait_seeds(options, split)
     return [Face(f"world-{seed}", partial(_drawn, seed), split) for seed in seeds]
 
 
 def _drawn(seed: int, size: int) -> FaceSample:
-    """Return a rendered portrait from the cache, or draw it and keep it there.
+    """Return a rendered portrait, drawn when it is asked for the first time."""
 
-    A reader never sees half a file: it is written under a temporary name and renamed.
-    """
-    path = cache_folder() / "world" / world_version() / str(size) / f"{seed}.npz"
-    if path.exists():
-        with np.load(path, allow_pickle=False) as kept:
-            return FaceSample(kept["image"], kept["labels"], f"world-{seed}")
-    from pentimento.world.portraits import portrait
+    def draw() -> dict[str, NDArray[Any]]:
+        from pentimento.world.portraits import portrait
 
-    truth = portrait(seed, size)
-    sample = FaceSample(truth.picture, truth.labels.values, f"world-{seed}")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
-        np.savez_compressed(file, image=sample.image, labels=sample.labels)
-    Path(file.name).replace(path)
-    return sample
+        truth = portrait(seed, size)
+        return {"image": truth.picture, "labels": truth.labels.values}
+
+    kept = drawn_once("world", size, seed, draw)
+    return FaceSample(kept["image"], kept["labels"], f"world-{seed}")
 
 
 @cache

@@ -17,12 +17,9 @@ detector is exact; in training by much more, and turned.
 """
 
 import json
-import re
-import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache, partial
-from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -32,15 +29,16 @@ from numpy.typing import NDArray
 
 from pentimento.data.augment import occlude, photograph
 from pentimento.data.faces import (
+    Draws,
     FaceSample,
-    cache_folder,
     data_folder,
+    drawn_once,
     files_by_stem,
     named_sources,
     one_side,
+    portrait_seeds,
     read_rgb,
     read_values,
-    world_version,
 )
 from pentimento.data.london import london_landmarks
 from pentimento.errors import DataError
@@ -120,13 +118,7 @@ class Landmarks:
         varied: bool,
     ) -> None:
         self._size, self._count, self._varied = size, count, varied
-        self._faces: list[Marked] = []
-        self._draws: list[tuple[int, int]] = []
-        for faces, weight in zip(sources, weights, strict=True):
-            total = max(1, round(weight * len(faces)))
-            edges = [len(self._faces) + i * len(faces) // total for i in range(total + 1)]
-            self._draws += [(a, max(a + 1, b)) for a, b in pairwise(edges)]
-            self._faces += faces
+        self._draws = Draws(sources, weights)
 
     def __len__(self) -> int:
         """Return the number of draws of one epoch."""
@@ -134,8 +126,7 @@ class Landmarks:
 
     def sample(self, index: int, rng: np.random.Generator) -> LandmarkSample:
         """Return face `index`; `rng` chooses among those that share a draw, and varies."""
-        low, high = self._draws[index]
-        face = self._faces[int(rng.integers(low, high))]
+        face = self._draws.pick(index, rng)
         image, sets = face.read()
         points = chosen(sets, self._count, face.person)
         quad = jittered(crop_of(sets[68]), rng, varied=self._varied)
@@ -323,29 +314,21 @@ def _read_export(
 
 
 def _world(options: str, split: Split) -> list[Marked]:
-    match = re.fullmatch(r"(?:count=(\d+))?", options)
-    if match is None or match[1] == "0":
-        raise DataError(f"world:{options}: expected `world` or `world:count=3000`")
-    count = int(match[1] or 3000)
-    first, number = (0, count) if split == "train" else (_VAL_SEEDS, max(1, count // 10))
-    return [Marked(f"world-{s}", partial(_drawn, s), split) for s in range(first, first + number)]
+    return [Marked(f"world-{s}", partial(_drawn, s), split) for s in portrait_seeds(options, split)]
 
 
 def _drawn(seed: int) -> tuple[NDArray[np.uint8], dict[int, NDArray[Any]]]:
-    """Return a rendered portrait from the cache, or draw it and keep it there."""
-    path = cache_folder() / "landmarks" / world_version() / str(_WORLD_SIDE) / f"{seed}.npz"
-    if not path.exists():
+    """Return a rendered portrait, drawn when it is asked for the first time."""
+
+    def draw() -> dict[str, NDArray[Any]]:
         from pentimento.world.portraits import portrait
 
         truth = portrait(seed, _WORLD_SIDE)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        sets = {
+        return {"image": truth.picture} | {
             f"points{count}": outlined(points.xy, points.visible, truth.labels.values)
             for count, points in truth.landmarks.items()
         }
-        with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
-            np.savez_compressed(file, image=truth.picture, **sets)  # type: ignore[arg-type]  # its stubs take the arrays for `allow_pickle`
-        Path(file.name).replace(path)
-    with np.load(path, allow_pickle=False) as kept:
-        marks = {n: kept[f"points{n}"] for n in (5, 68, 98)}
-        return kept["image"], marks | {68: as_marked(marks[68])}
+
+    kept = drawn_once("landmarks", _WORLD_SIDE, seed, draw)
+    marks = {n: kept[f"points{n}"] for n in (5, 68, 98)}
+    return kept["image"], marks | {68: as_marked(marks[68])}

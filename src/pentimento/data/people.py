@@ -15,7 +15,6 @@ A point is placed as in COCO: in 256ths of its person's box. Alphabet: S side; K
 """
 
 import json
-import tempfile
 import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -27,8 +26,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from pentimento.data.detection import frame_of, moved_boxes, shaded, view_of
-from pentimento.data.faces import cache_folder, read_rgb, split_of, world_version
+from pentimento.data.detection import frame_of, moved_boxes, scene_seeds, shaded, view_of
+from pentimento.data.faces import drawn_once, read_rgb, split_of
 from pentimento.errors import DataError
 from pentimento.world.actors import PARTS as WORLD_PARTS
 from pentimento.world.bodies import BODY_PARTS
@@ -43,7 +42,6 @@ PARTS: Final = ("head", "neck", *BODY_PARTS)
 MASK: Final = 256
 """Side of a mask, which covers its person's box."""
 
-_VAL_SEEDS: Final = 1_000_000_000  # rendered validation scenes start at this seed
 _BODY: Final = 24  # parts of COCO DensePose
 _COARSE: Final = 14  # its masks
 _PERSON: Final = next(c.id for c in CATEGORIES if c.name == "person")
@@ -168,7 +166,8 @@ def open_people(
                 f"{source}: has {needed} parts, the model {parts}; --set parts={needed}"
             )
         if kind == "world":
-            sources += _world(source, split, size, points)
+            seeds = scene_seeds(source.partition(":")[2], split)
+            sources += [partial(_drawn, seed, size, points) for seed in seeds]
         elif kind == "coco":
             sources += _coco(source, split, points)
         else:
@@ -232,33 +231,18 @@ def people_of(
     return people
 
 
-def _world(source: str, split: Split, size: int, points: int) -> list[Read]:
-    rest = source.partition(":")[2]
-    name, _, value = rest.partition("=")
-    if rest and (name != "count" or not value.isdecimal() or int(value) < 2):
-        raise DataError(f"{source}: expected world or world:count=N, N at least 2")
-    count = int(value) if rest else 2000
-    val = max(1, count // 10)
-    seeds = range(_VAL_SEEDS, _VAL_SEEDS + val) if split == "val" else range(count - val)
-    return [partial(_drawn, seed, size, points) for seed in seeds]
-
-
 def _drawn(seed: int, size: int, points: int, rng: Rng) -> tuple[NDArray[np.uint8], list[Person]]:
-    """Return a rendered scene from the cache, or draw it and keep it there."""
-    path = cache_folder() / "people" / world_version() / str(size) / f"{seed}.npz"
-    if not path.exists():
+    """Return a rendered scene, drawn when it is asked for the first time."""
+
+    def draw() -> dict[str, NDArray[Any]]:
         truth = scene(seed, size)
         people = [s.id for s in truth.segments if s.category == _PERSON]
         owner = np.isin(truth.panoptic, people) * truth.panoptic
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
-            np.savez_compressed(
-                file, image=truth.picture, owner=owner.astype(np.int32), parts=truth.parts,
-                uv=truth.uv.uv.astype(np.float16),
-            )  # fmt: skip
-        Path(file.name).replace(path)  # a reader never sees half a file
-    with np.load(path, allow_pickle=False) as kept:
-        return kept["image"], people_of(kept["owner"], kept["parts"], kept["uv"], points, rng)
+        uv = truth.uv.uv.astype(np.float16)
+        return {"image": truth.picture, "owner": owner, "parts": truth.parts, "uv": uv}
+
+    kept = drawn_once("people", size, seed, draw)
+    return kept["image"], people_of(kept["owner"], kept["parts"], kept["uv"], points, rng)
 
 
 def _folder(folder: Path, split: Split, points: int) -> list[Read]:
@@ -422,7 +406,7 @@ def _unpacked(text: str) -> list[int]:
     """Return the runs of COCO's compressed text.
 
     Every number is written in groups of five bits, the lowest first, as characters from `0` on; a
-    sixth bit says that more follow. From the fourth run on it is the difference to the last but one.
+    sixth bit says that more follow. From the fourth on it is the difference to the last but one.
     """
     runs: list[int] = []
     value = shift = 0

@@ -11,8 +11,6 @@ Alphabet: S side of the picture; T side of the map.
 """
 
 import json
-import re
-import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -26,14 +24,15 @@ from numpy.typing import NDArray
 from pentimento.data.augment import occlude, photograph
 from pentimento.data.charts import moved, placed
 from pentimento.data.faces import (
+    Draws,
     FaceSample,
-    cache_folder,
     data_folder,
+    drawn_once,
     files_by_stem,
     named_sources,
     one_side,
+    portrait_seeds,
     read_rgb,
-    world_version,
 )
 from pentimento.errors import DataError
 from pentimento.world.positions import Layout, layout, positions
@@ -42,7 +41,6 @@ __all__ = ["Layout", "PositionFaces", "PositionSample", "layout", "open_position
 
 
 Split = Literal["train", "val"]
-_VAL_SEEDS: Final = 1_000_000_000  # as in `data.faces`
 _WORLD_SIDE: Final = 192  # px, of portraits that are drawn on demand
 _OFF: Final = 0.02  # of the side, that landmarks of the same world differ at most
 
@@ -77,37 +75,37 @@ class Placed:
     split: Split | None = None
 
 
-@dataclass(frozen=True)
 class PositionFaces:
-    """Faces of one split; the engine's `Dataset` of `PositionSample`.
+    """Faces of one split; the engine's `Dataset` of `PositionSample`."""
 
-    Attributes:
-        faces: what can be drawn, repeated by weight.
-        size: S.
-        varied: whether they are moved, covered in part and photographed.
-    """
-
-    faces: Sequence[Placed]
-    size: int
-    varied: bool
+    def __init__(
+        self,
+        sources: Sequence[Sequence[Placed]],
+        weights: Sequence[float],
+        size: int,
+        *,
+        varied: bool,
+    ) -> None:
+        self._size, self._varied = size, varied
+        self._draws = Draws(sources, weights)
 
     def __len__(self) -> int:
         """Return the number of draws of one epoch."""
-        return len(self.faces)
+        return len(self._draws)
 
     def sample(self, index: int, rng: np.random.Generator) -> PositionSample:
-        """Return face `index`, varied by `rng` where that is asked for."""
-        face = self.faces[index]
+        """Return face `index`; `rng` chooses among those that share a draw, and varies."""
+        face = self._draws.pick(index, rng)
         image, where = face.read()
-        old, size = image.shape[0], self.size
-        matrix = placed(old, size, rng if self.varied else None)
+        old, size = image.shape[0], self._size
+        matrix = placed(old, size, rng if self._varied else None)
         image = moved(image, matrix, size, cv2.INTER_AREA, cv2.BORDER_REPLICATE)
         # OpenCV counts from the middle of a pixel, positions from the picture's edge.
         linear = matrix[:, :2] * old / size
         shift = (matrix[:, 2] + 0.5 - matrix[:, :2] @ np.full(2, 0.5)) / size
         depth = np.sqrt(abs(np.linalg.det(linear)))
         where = np.concatenate([where[..., :2] @ linear.T + shift, where[..., 2:] * depth], 2)
-        if self.varied:
+        if self._varied:
             sample = FaceSample(image, np.zeros((size, size), np.uint8), face.person)
             if rng.random() < 0.3:
                 sample = occlude(sample, rng)
@@ -123,28 +121,21 @@ def open_positions(spec: str, split: Split, size: int, side: int, *, varied: boo
         split: which people.
         size: S.
         side: T.
-        varied: see `PositionFaces`.
+        varied: whether they are moved, covered in part and photographed.
 
     Raises:
         DataError: a source does not exist, is no export or has no face in this split.
     """
-    faces: list[Placed] = []
-    for weight, source in named_sources(spec):
-        own = _source(source, split, side)
-        total = max(1, round((weight if split == "train" else 1.0) * len(own)))
-        faces += [own[i * len(own) // total] for i in range(total)]
-    return PositionFaces(faces, size, varied)
+    named = named_sources(spec)
+    weights = [weight if split == "train" else 1.0 for weight, _ in named]
+    sources = [_source(source, split, side) for _, source in named]
+    return PositionFaces(sources, weights, size, varied=varied)
 
 
 def _source(source: str, split: Split, side: int) -> list[Placed]:
     kind, _, rest = source.partition(":")
     if kind == "world":
-        match = re.fullmatch(r"(?:count=(\d+))?", rest)
-        if match is None or match[1] == "0":
-            raise DataError(f"{source}: expected `world` or `world:count=3000`")
-        count = int(match[1] or 3000)
-        first, number = (0, count) if split == "train" else (_VAL_SEEDS, max(1, count // 10))
-        seeds = range(first, first + number)
+        seeds = portrait_seeds(rest, split)
         return [Placed(f"world-{s}", partial(_drawn, s, side), split) for s in seeds]
     return one_side(_exported(data_folder(source), side), split, source)
 
@@ -184,24 +175,19 @@ def _read(picture: Path, truths: Path, side: int) -> tuple[NDArray[np.uint8], ND
 
 
 def _kept(seed: int, side: int) -> NDArray[np.float32]:
-    """Return the positions of a seed from the cache, or draw them and keep them there."""
-    path = cache_folder() / "positions" / world_version() / str(side) / f"{seed}.npy"
-    if not path.exists():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
-            np.save(file, positions(seed, side).astype(np.float16))
-        Path(file.name).replace(path)  # a reader never sees half a file
-    return np.load(path, allow_pickle=False).astype(np.float32)
+    """Return the positions of a seed, drawn when they are asked for the first time."""
+    kept = drawn_once(
+        "positions", side, seed, lambda: {"where": positions(seed, side).astype(np.float16)}
+    )
+    return kept["where"].astype(np.float32)
 
 
 def _drawn(seed: int, side: int) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
-    path = cache_folder() / "positions" / world_version() / f"{_WORLD_SIDE}px" / f"{seed}.npz"
-    if not path.exists():
+    """Return a rendered portrait, drawn when it is asked for the first time."""
+
+    def draw() -> dict[str, NDArray[Any]]:
         from pentimento.world.portraits import portrait
 
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
-            np.savez_compressed(file, image=portrait(seed, _WORLD_SIDE).picture)
-        Path(file.name).replace(path)
-    with np.load(path, allow_pickle=False) as kept:
-        return kept["image"], _kept(seed, side)
+        return {"image": portrait(seed, _WORLD_SIDE).picture}
+
+    return drawn_once("portraits", _WORLD_SIDE, seed, draw)["image"], _kept(seed, side)

@@ -52,7 +52,7 @@ def match(overlaps: Tensor, low: float, high: float, *, rescue: bool) -> tuple[T
 
 def draw(label: Tensor, count: int, share: float) -> tuple[Tensor, Tensor]:
     """Draw positives, at most `share` of `count`, and negatives for the rest; numbers of both."""
-    chosen = []
+    chosen: list[Tensor] = []
     for value, most in ((1, int(count * share)), (0, count)):
         pool = (label == value).nonzero()[:, 0]
         most -= len(chosen[0]) if chosen else 0

@@ -2,10 +2,13 @@
 
 import contextlib
 import io
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
-from pentimento.structures import Instances
+import numpy as np
+from torch import Tensor
+
+from pentimento.structures import Boxes, Instances
 
 
 def mean_average_precision(
@@ -45,6 +48,22 @@ def mean_average_precision(
         evaluation.accumulate()
         evaluation.summarize()
     return {name: float(evaluation.stats[at]) for at, name in enumerate(("ap", "ap50", "ap75"))}
+
+
+def truths_of(
+    boxes: Tensor, classes: Tensor, present: Tensor, names: tuple[str, ...]
+) -> Iterator[Instances]:
+    """Yield what is in each picture of a batch, with scores of 1.
+
+    Args:
+        boxes: (N, M, 4) in pixels.
+        classes: (N, M) places in `names`.
+        present: (N, M) bool: which rows are objects.
+        names: of the classes.
+    """
+    for own, kinds, on in zip(boxes, classes, present, strict=True):
+        ones = np.ones(int(on.sum()), np.float32)
+        yield Instances(Boxes(own[on].cpu().numpy(), ones), kinds[on].cpu().numpy(), names)
 
 
 def _rows(pictures: Sequence[Instances]) -> list[dict[str, Any]]:

@@ -425,7 +425,8 @@ def roll(codes: PartCodes) -> PartCodes:
 
 def one_hot(labels: Tensor, classes: int) -> Tensor:
     """(B, S, S) labels below K → (B, K, S, S) float."""
-    return F.one_hot(labels, classes).movedim(-1, 1).float()
+    values = torch.arange(classes, device=labels.device)[:, None, None]
+    return (labels[:, None] == values).float()
 
 
 class Vectors:

@@ -160,7 +160,7 @@ def by_anchor(logits: Sequence[Tensor], deltas: Sequence[Tensor]) -> tuple[Tenso
     """Return logits (N, T) and offsets (N, T, 4) of all levels, in the order of their anchors."""
     flat = [x.permute(0, 2, 3, 1).flatten(1) for x in logits]
     rows = [
-        x.unflatten(1, (-1, 4)).permute(0, 3, 4, 1, 2).flatten(1, 3) for x in deltas
+        x.reshape(len(x), -1, 4, *x.shape[2:]).permute(0, 3, 4, 1, 2).flatten(1, 3) for x in deltas
     ]  # (N, H·W·A, 4)
     return torch.cat(flat, 1), torch.cat(rows, 1)
 

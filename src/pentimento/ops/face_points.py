@@ -12,11 +12,13 @@ from numpy.typing import NDArray
 
 from pentimento.labels import CELEBAMASK19
 
-# Medians over rendered portraits, in lengths from the eyes' middle to the mouth's: the centre of
-# the face lies a little below the eyes, and behind the nose where the head is turned.
-_HALF: Final = (1.15, 1.68)
-_BELOW: Final = 0.14
-_BEHIND: Final = 1.86
+# Least squares over rendered portraits and scenes, in lengths from the eyes' middle to the mouth's,
+# for 1, the turn of the head (how far the nose lies aside), the fall of the nose's tip and the
+# distance of the eyes. Four in five of the boxes overlap the true ones by 0.8 or more.
+_HALF: Final = np.array([[1.113, 1.206, 0.117, 0.538], [1.699, 0.870, 0.328, 0.508]])
+_BELOW: Final = np.array([0.067, 0.027, -0.708, 0.051])
+_USUAL: Final = np.array([0.0, 0.0, 0.6, 1.1])
+_BEHIND: Final = 2.083  # the middle lies behind the nose where the head is turned
 _TIP: Final = 0.7  # of the nose's height, from above
 
 
@@ -71,9 +73,12 @@ def face_box(points: NDArray[Any]) -> NDArray[np.float64]:
     length = max(float(np.hypot(*(mouth - eyes))), 1e-6)
     down = (mouth - eyes) / length
     across = np.array([down[1], -down[0]])
-    turned = float((points[2] - eyes) @ across)
-    centre = eyes + _BELOW * length * down - _BEHIND * turned * across
-    half = length * np.hypot(_HALF[0] * across, _HALF[1] * down)
+    aside, fall = (points[2] - eyes) @ np.stack([across, down], 1) / length
+    apart = (points[1] - points[0]) @ across / length
+    seen = np.array([1.0, abs(aside), fall, apart]) - _USUAL
+    wide, tall = (_HALF @ seen).clip(0.5, 4)
+    centre = eyes + length * (float(_BELOW @ seen) * down - _BEHIND * aside * across)
+    half = length * np.hypot(wide * across, tall * down)
     return np.concatenate([centre - half, centre + half])
 
 

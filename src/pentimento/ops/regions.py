@@ -17,6 +17,7 @@ Float = NDArray[np.float32]
 Labels = NDArray[np.uint8]
 Mask = NDArray[np.bool_]
 
+_FINEST: Final = 192  # px: registration of faces works no finer than this
 _BLURS: Final = 12
 """Pixels beyond which a step of `register` cannot be felt: its blurs' radii and a gradient's."""
 
@@ -171,6 +172,15 @@ def register(source: Sequence[Mask], target: Sequence[Mask], support: Float, siz
         shapes = [(at_level(a), at_level(b)) for a, b in distances]
         _demons(field, shapes, np.asarray(free, np.float32), rounds, 1e-4 / reach**2)
     return resize_field(field, size)
+
+
+def carry(source: Sequence[Mask], target: Sequence[Mask], support: Float) -> Float:
+    """Return the field of `register` at the masks' own size; large ones are registered smaller."""
+    side = len(support)
+    small = min(side, _FINEST)
+    source, target = ([shrunk(mask, small) for mask in masks] for masks in (source, target))
+    free = cv2.resize(support, (small, small), interpolation=cv2.INTER_AREA)
+    return register(source, target, np.asarray(free, np.float32), side)
 
 
 def _demons(

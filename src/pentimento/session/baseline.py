@@ -34,11 +34,10 @@ from pentimento.ops.regions import (
     Labels,
     Mask,
     box_around,
+    carry,
     disc,
     grow,
     radial,
-    register,
-    shrunk,
     signed_distance,
     stacked,
 )
@@ -63,7 +62,6 @@ from pentimento.session.scene import (
 )
 from pentimento.session.unseen import TYPICAL, mouth_inside, white_of
 
-_FIELD_SIDE: Final = 192  # px: registration works no finer than this
 _BROWS: Final = (VALUE["l_brow"], VALUE["r_brow"])
 _EYES: Final = (VALUE["l_eye"], VALUE["r_eye"])
 _STILL: Final = 0.7
@@ -461,11 +459,7 @@ class _Canvas:
         differs = [float(((a ^ b) & (weight > 0)).sum()) for a, b in pairs]
         if max(differs, default=0.0) < 8 * self.unit**2:  # a few pixels of 256: no movement
             return None
-        side = weight.shape[0]
-        small = min(side, _FIELD_SIDE)
-        have, want = ([shrunk(mask, small) for mask in masks] for masks in zip(*pairs, strict=True))
-        support = cv2.resize(weight, (small, small), interpolation=cv2.INTER_AREA)
-        return register(have, want, np.asarray(support), side)
+        return carry([a for a, _ in pairs], [b for _, b in pairs], weight)
 
     def _hair_field(self, have: Mask, want: Mask) -> Float:
         """Return the field that lets hair stand farther from the face, strand by strand."""

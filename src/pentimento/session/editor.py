@@ -20,7 +20,7 @@ from pentimento.errors import PentimentoError
 from pentimento.files.compose import composite, to_rgb8
 from pentimento.files.masks import open_mask, save_mask
 from pentimento.files.pictures import open_picture, save_picture
-from pentimento.labels import CELEBAMASK19, IGNORE, REGIONS
+from pentimento.labels import IGNORE, REGIONS
 from pentimento.ops.blend import grain, grain_level
 from pentimento.ops.regions import Labels, falloff, grow
 from pentimento.ops.warp import Float, bounds, put
@@ -324,7 +324,8 @@ class Editor:
         for command in sorted(document.commands, key=_rank):
             if isinstance(command, Swap):
                 if command.amount > 0:
-                    builder.swap(command.region, donor(command.other, command.where))
+                    found = donor(command.other, command.where)
+                    builder.swap(command.region, found, command.amount)
             elif isinstance(command, Mirror):
                 builder.mirror(command.region)
             elif isinstance(command, Restyle):
@@ -360,7 +361,7 @@ class Editor:
             painted = paint(scene, note=note)
         else:
             painted = self._repainter.paint(scene, view, document, self._views, note)
-        return _faded(painted, scene, document)
+        return _faded(painted, scene)
 
 
 def working_side(view: View) -> int:
@@ -368,17 +369,15 @@ def working_side(view: View) -> int:
     return int(np.clip(8 * round(view.zoom * view.face.side / 8), *_SIDES))
 
 
-def _faded(painted: Painted, scene: Scene, document: Document) -> Painted:
-    """Let the source show through regions that another's shall only partly replace."""
-    opacity = np.ones(scene.labels.shape, np.float32)
-    for command in document.commands:
-        if isinstance(command, Swap) and 0 < command.amount < 1:
-            classes = CELEBAMASK19.values(*REGIONS[command.region])
-            region = np.isin(scene.labels, classes) | np.isin(scene.target, classes)
-            reach = falloff(grow(region, HALO * scene.unit), BAND * 256 * scene.unit)
-            opacity = np.minimum(opacity, 1 - (1 - command.amount) * reach)
-    if (opacity == 1).all():
+def _faded(painted: Painted, scene: Scene) -> Painted:
+    """Let the source show through parts of another's that the face has nothing like."""
+    if not scene.faint:
         return painted
+    opacity = np.ones(scene.labels.shape, np.float32)
+    for value, amount in scene.faint.items():
+        region = (scene.labels == value) | (scene.target == value)
+        reach = falloff(grow(region, HALO * scene.unit), BAND * 256 * scene.unit)
+        opacity = np.minimum(opacity, 1 - (1 - amount) * reach)
     image = scene.image + opacity[..., None] * (painted.image - scene.image)
     return Painted(image, np.asarray(1 - opacity * (1 - painted.keep), np.float32))
 

@@ -141,7 +141,7 @@ def keep(folder: Path, kind: str, data: bytes, suffix: str) -> str:
 
 def keep_layer(folder: Path, layer: LabelMap) -> str:
     """Write a painted layer into a journal's folder; return its key."""
-    return keep(folder, "layer", mask_png(layer), ".png")
+    return keep(folder, "layer", mask_png(layer, optimize=False), ".png")
 
 
 def layer_from(values: bytes) -> LabelMap | None:

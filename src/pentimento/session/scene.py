@@ -13,8 +13,19 @@ import numpy as np
 
 from pentimento.errors import FaceError
 from pentimento.labels import CELEBAMASK19, REGIONS
-from pentimento.ops.regions import Labels, Mask, box_around, depth, falloff, grow, one_hot
-from pentimento.ops.warp import Float
+from pentimento.ops.blend import extend
+from pentimento.ops.regions import (
+    Labels,
+    Mask,
+    box_around,
+    carry,
+    depth,
+    falloff,
+    grow,
+    one_hot,
+    signed_distance,
+)
+from pentimento.ops.warp import Float, flow_warp
 from pentimento.session.unseen import loose_hair, shadow_of_hair
 
 VALUE: Final = {name: value for value, name in enumerate(CELEBAMASK19.classes)}
@@ -105,6 +116,7 @@ class Scene:
         weight: (S, S) 1 on the core, 0 beyond the blend band.
         halo: (S, S) where the picture still shows what was taken away: its rim, its strands.
         unit: one 256th of the face's FFHQ square, in pixels: what radii are given in.
+        faint: class → how much of it shows, where a part is half taken that the face has not.
     """
 
     image: Float
@@ -116,6 +128,7 @@ class Scene:
     weight: Float
     halo: Mask
     unit: float
+    faint: Mapping[int, float] = field(default_factory=dict)
 
     @property
     def side(self) -> int:
@@ -148,6 +161,7 @@ class Scene:
             self.weight[window],
             self.halo[window],
             self.unit,
+            self.faint,
         )
 
 
@@ -207,6 +221,7 @@ class _Draft:
     target: Labels
     swaps: dict[int, Donor] = field(default_factory=dict)
     styles: dict[int, Style] = field(default_factory=dict)
+    faint: dict[int, float] = field(default_factory=dict)
     touched: Mask = field(default_factory=lambda: np.zeros((1, 1), np.bool_))
 
 
@@ -218,8 +233,8 @@ class SceneBuilder:
         self._unit = unit
         self._draft = _Draft(image, labels, labels.copy(), touched=np.zeros(labels.shape, np.bool_))
 
-    def swap(self, region: str, donor: Donor) -> None:
-        """Give a region the shape and look of the donor's.
+    def swap(self, region: str, donor: Donor, amount: float = 1.0) -> None:
+        """Give a region the shape and look of the donor's, or of a face `amount` of the way there.
 
         Raises:
             FaceError: the donor has no such region, or no such region exists.
@@ -228,11 +243,15 @@ class SceneBuilder:
         if not donor.mask(classes).any():
             raise FaceError(f"{donor.name}: its face shows no {region}, so there is none to take")
         if region == "skin":  # all features lie in it: its shape is the face's own
-            self.restyle(region, donor, 1.0)
+            self.restyle(region, donor, amount)
             return
         draft = self._draft
         for group in _parts(classes):
             theirs = donor if group[0] not in FEATURES else _centred(donor, draft.labels, group)
+            if amount < 1 and np.isin(draft.labels, group).any() and theirs.mask(group).any():
+                theirs = _between(draft.image, draft.labels, theirs, group, amount, self._unit)
+            elif amount < 1:
+                draft.faint.update(dict.fromkeys(group, amount))
             if group[0] in FEATURES:
                 self._put_feature(group, theirs)
             else:
@@ -349,7 +368,43 @@ class SceneBuilder:
             weight,
             halo,
             unit,
+            draft.faint,
         )
+
+
+def _between(
+    image: Float, labels: Labels, donor: Donor, group: Sequence[int], amount: float, unit: float
+) -> Donor:
+    """Return the face that has a part `amount` of the way from the own one to a donor's.
+
+    Its outline is where the mean of both signed distances is zero. Both pictures are carried to
+    it, each part is continued as far as that takes, and the two are dissolved into one another.
+    """
+
+    def mean(values: Sequence[int]) -> Float:
+        own, theirs = (signed_distance(np.isin(of, values)) for of in (labels, donor.labels))
+        return own + np.float32(amount) * (theirs - own)
+
+    inside = mean(group) > 0
+    inner = np.array(group, np.uint8)[np.argmax([mean([value]) for value in group], axis=0)]
+    box = box_around(inside | np.isin(labels, group) | donor.mask(group), int(24 * unit))
+    support = falloff(inside, 16 * unit)
+    looks = []
+    for picture, of in ((image, labels), (donor.image, donor.labels)):
+        field = carry([of == v for v in group], [inside & (inner == v) for v in group], support)
+        look = flow_warp(picture, field)
+        known = flow_warp(np.isin(of, group).view(np.uint8), field, nearest=True) > 0
+        if known.any():
+            look[box] = np.where(
+                inside[box][..., None], extend(look[box], known[box], 3 * unit), look[box]
+            )
+        looks.append(look)
+    around = np.where(donor.mask(group), labels, donor.labels)
+    return Donor(
+        looks[0] + np.float32(amount) * (looks[1] - looks[0]),
+        np.where(inside, inner, around),
+        donor.name,
+    )
 
 
 def _vacated(labels: Labels, target: Labels) -> Mask:

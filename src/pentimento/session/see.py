@@ -1,5 +1,6 @@
 """What is to be seen in a photo: every face with its box, points and pose, as JSON or drawn."""
 
+import contextlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
@@ -9,6 +10,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from pentimento.errors import FaceError
 from pentimento.ops.pose import Pose, head_pose
 from pentimento.session.detect import THRESHOLD, Detection, Finder, detect
 from pentimento.session.faces import face_from_points
@@ -99,8 +101,9 @@ def _seen(rgb: NDArray[np.uint8], face: Detection, marker: Marker | None) -> See
     height, width = rgb.shape[:2]
     marked = None
     if marker is not None and face.size >= _MARKED:
-        frame = face_from_points([(float(x), float(y)) for x, y in face.points])
-        marked = landmarks(rgb, frame, marker)
+        with contextlib.suppress(FaceError):  # in a profile the eyes may lie too close for a frame
+            frame = face_from_points([(float(x), float(y)) for x, y in face.points])
+            marked = landmarks(rgb, frame, marker)
     points = face.points if marked is None else marked.xy
     box = face.box.clip(0, [width, height, width, height])
     return SeenFace(

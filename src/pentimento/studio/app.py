@@ -167,7 +167,8 @@ class _Routes:
             ("POST", f"{document}/position", self.move),
             ("POST", f"{document}/pictures", self.add_picture),
             ("GET", f"{document}/pictures/{{key}}", self.picture),
-            ("GET", f"{document}/pictures/{{key}}/frame", self.picture_frame),
+            ("GET", f"{document}/pictures/{{key}}/faces", self.picture_faces),
+            ("POST", f"{document}/pictures/{{key}}/frame", self.picture_frame),
             ("POST", f"{document}/save", self.save),
         ]
         for method, path, answer in routes:
@@ -249,8 +250,7 @@ class _Routes:
         """Say which face is meant: the edits start anew on it."""
         async with self._locks[identity]:
             journal = self._store.get(identity)
-            where = Where(pointed.index, box=pointed.box, aligned=pointed.aligned)
-            document = Document(journal.current.photo, where)
+            document = Document(journal.current.photo, _where(pointed))
             await self._do("frame", self._payload(journal, document))  # is there a face?
             fresh = await asyncio.to_thread(journal.written, History.of(document, "Choose face"))
             self._store.put(identity, fresh)
@@ -302,8 +302,6 @@ class _Routes:
             data = await request.body()
         admitted = await self._admit(self._store.get(identity).folder, name, data)
         key, plain = admitted["key"], _plain(name)
-        payload = self._payload(self._store.get(identity), Document(key))
-        await self._do("frame", {**payload, "names": {key: plain}})  # is there a face?
         async with self._locks[identity]:
             journal = self._store.get(identity)
             if key not in journal.pictures:
@@ -318,11 +316,21 @@ class _Routes:
             return Response(status_code=404)
         return FileResponse(shown_path(journal.folder, key), media_type="image/png")
 
-    async def picture_frame(self, identity: str, key: str) -> Response:
+    async def picture_faces(self, identity: str, key: str) -> Any:
+        """The faces of a second picture, as quads in its pixels."""
         journal = self._store.get(identity)
         if key not in journal.pictures:
             return Response(status_code=404)
-        return _bytes(await self._do("frame", self._payload(journal, Document(key))))
+        payload = {**self._payload(journal, journal.current), "key": key}
+        return (await self._do("faces", payload)).facts
+
+    async def picture_frame(self, identity: str, key: str, pointed: Pointed) -> Response:
+        """The frame of the face of a second picture that is pointed at."""
+        journal = self._store.get(identity)
+        if key not in journal.pictures:
+            return Response(status_code=404)
+        document = Document(key, _where(pointed))
+        return _bytes(await self._do("frame", self._payload(journal, document)))
 
     async def save(self, identity: str, wanted: Wanted) -> Response:
         """The full-size picture, its mask, or the project, to be downloaded."""
@@ -392,6 +400,10 @@ class _Routes:
 
     async def _do(self, kind: str, payload: dict[str, Any], lane: str | None = None) -> Answer:
         return await asyncio.wrap_future(self._worker.submit(kind, payload, lane))
+
+
+def _where(pointed: Pointed) -> Where:
+    return Where(pointed.index, box=pointed.box, aligned=pointed.aligned)
 
 
 _VOCABULARY: Final = {

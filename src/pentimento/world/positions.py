@@ -114,7 +114,7 @@ def _landmarks(
     anchors = heads.points[68]
     known = np.isfinite(place[anchors.corners]).all(2) * anchors.weights
     share = known / known.sum(1, keepdims=True)
-    return (np.nan_to_num(place[anchors.corners]) * share[..., None]).sum(1)
+    return np.asarray((np.nan_to_num(place[anchors.corners]) * share[..., None]).sum(1))
 
 
 def positions(seed: int, side: int, heads: Heads | None = None) -> NDArray[np.float32]:

@@ -29,6 +29,16 @@ def test_the_class_changes_the_picture_only_under_a_condition() -> None:
         assert one.shape == (3, 1, 28, 28)
 
 
+def test_a_normalised_picture_does_not_depend_on_its_neighbours() -> None:
+    system = build(normalise=True, dropout=0.0)
+    noise, kinds = torch.rand(4, 8), torch.eye(10)[:4]
+    generator = system.networks["generator"]
+    trained = generator(noise, kinds)
+    assert not trained[:2].allclose(generator(noise[:2], kinds[:2]), atol=1e-4)
+    generator.eval()
+    assert generator(noise, kinds)[:2].allclose(generator(noise[:2], kinds[:2]), atol=1e-6)
+
+
 def test_the_critic_sees_the_class() -> None:
     critic = Critic(tiny()).eval()
     picture, kinds = torch.rand(1, 1, 28, 28).expand(2, -1, -1, -1), torch.eye(10)[:2]

@@ -65,7 +65,9 @@ export const addPicture = (id, file) =>
   json("POST", at(id, `/pictures${named(file.name)}`), { body: file });
 export const addSample = (id, name) =>
   json("POST", at(id, `/pictures${sampled(name)}`), { body: "" });
-export const pictureFrame = (id, key) => bytes("GET", at(id, `/pictures/${key}/frame`));
+export const pictureFaces = (id, key) => json("GET", at(id, `/pictures/${key}/faces`));
+export const pictureFrame = (id, key, face) =>
+  bytes("POST", at(id, `/pictures/${key}/frame`), { json: face });
 export const pictureAddress = (id, key) => at(id, `/pictures/${key}`);
 export const sampleAddress = (name) => `samples/${name}`;
 

@@ -1,34 +1,44 @@
 // Which face is meant: one of several that were found, or a box that the person draws.
 
-import * as api from "./api.js";
-import { element, find } from "./element.js";
+import { element } from "./element.js";
+
+const LEAST = 8; // photo pixels: a smaller box is a slip of the hand
 
 export class FaceChooser {
-  constructor(facts, stage, { chosen, guarded }) {
-    Object.assign(this, { facts, stage, chosen, guarded });
+  /**
+   * @param panel where the question is asked: a text and a row of choices.
+   * @param faces quads of the faces found, in photo pixels.
+   * @param chosen called with what was pointed at: { index }, { box } or { aligned }.
+   */
+  constructor(panel, stage, { faces, name }, chosen) {
+    Object.assign(this, { panel, stage, faces, name, chosen });
     this.hovered = -1;
     this.corner = null;
     this.box = null;
     stage.decorations = [(context, viewport) => this.#draw(context, viewport)];
-    find("#faces").hidden = false;
-    this.#say();
+    this.#ask();
     stage.draw();
   }
 
-  #say() {
-    const { faces, name } = this.facts;
-    find("#faces-text").textContent = faces.length
-      ? `${faces.length} faces in ${name}. Click the one to edit.`
-      : `No face was found in ${name}. Draw a box around one, from the brows to the chin.`;
-    const choices = faces.map((_, i) => {
+  #ask() {
+    const text = this.faces.length
+      ? `${this.faces.length} ${this.faces.length > 1 ? "faces" : "face"} in ${this.name}. ` +
+        "Click one, or draw a box around another."
+      : `No face was found in ${this.name}. Draw a box around one, from the brows to the chin; ` +
+        "with the keyboard, arrow keys move the box, Shift changes its size, Enter takes it.";
+    const choices = this.faces.map((_, i) => {
       const button = element("button", { type: "button" }, `Face ${i + 1}`);
-      button.onclick = () => this.#choose({ index: i + 1 });
+      button.onclick = () => this.chosen({ index: i + 1 });
       button.onpointerenter = button.onfocus = () => this.#hover(i);
       return button;
     });
-    const whole = element("button", { type: "button", className: "quiet" }, "It is already a face crop");
-    whole.onclick = () => this.#choose({ aligned: true });
-    find("#faces-choices").replaceChildren(...choices, whole);
+    const whole = element("button", { type: "button", className: "quiet" }, "The whole picture is the face");
+    whole.onclick = () => this.chosen({ aligned: true });
+    this.panel.replaceChildren(
+      element("span", {}, text),
+      element("div", { className: "choices" }, ...choices, whole),
+    );
+    this.panel.hidden = false;
   }
 
   #hover(index) {
@@ -37,8 +47,8 @@ export class FaceChooser {
   }
 
   down(photo) {
-    const hit = this.facts.faces.findIndex((quad) => inside(quad, photo));
-    if (hit >= 0) this.#choose({ index: hit + 1 });
+    const hit = this.faces.findIndex((quad) => inside(quad, photo));
+    if (hit >= 0) this.chosen({ index: hit + 1 });
     else this.corner = photo;
   }
 
@@ -50,33 +60,50 @@ export class FaceChooser {
       ];
       this.stage.draw();
     } else {
-      this.#hover(this.facts.faces.findIndex((quad) => inside(quad, photo)));
+      this.#hover(this.faces.findIndex((quad) => inside(quad, photo)));
     }
   }
 
   up() {
-    const box = this.box;
-    this.corner = this.box = null;
-    if (box && box[2] - box[0] > 8 && box[3] - box[1] > 8) this.#choose({ box });
+    if (!this.corner) return;
+    this.corner = null;
+    this.take();
+  }
+
+  /** Arrow keys: the box moves, or grows and shrinks about its middle; the first one shows it. */
+  nudge(dx, dy, sizes) {
+    const { width, height } = this.stage.viewport.photo;
+    const step = Math.min(width, height) / 40;
+    if (!this.box) {
+      const half = Math.min(width, height) / 5;
+      this.box = [width / 2 - half, height / 2 - half, width / 2 + half, height / 2 + half];
+    } else {
+      const [left, top, right, bottom] = this.box;
+      const grow = sizes ? -1 : 1;
+      const moved = [left + grow * dx * step, top + grow * dy * step, right + dx * step, bottom + dy * step];
+      if (moved[2] - moved[0] > step && moved[3] - moved[1] > step) this.box = moved;
+    }
     this.stage.draw();
   }
 
-  #choose(pointed) {
-    return this.guarded(async () => {
-      const facts = await api.chooseFace(this.facts.id, pointed);
-      this.close();
-      await this.chosen(facts);
-    });
+  /** Take the box as it is. */
+  take() {
+    const { box } = this;
+    this.box = null;
+    this.stage.draw();
+    if (box && box[2] - box[0] > LEAST && box[3] - box[1] > LEAST) this.chosen({ box });
   }
 
   close() {
-    find("#faces").hidden = true;
+    this.panel.hidden = true;
     this.stage.decorations = [];
   }
 
   #draw(context, viewport) {
-    this.facts.faces.forEach((quad, i) => {
-      frame(context, quad.map(([x, y]) => viewport.toScreen({ x, y })), i === this.hovered);
+    this.faces.forEach((quad, i) => {
+      const corners = quad.map(([x, y]) => viewport.toScreen({ x, y }));
+      frame(context, corners, i === this.hovered);
+      if (this.faces.length > 1) number(context, corners, i + 1, viewport.screen);
     });
     if (this.box) {
       const [left, top, right, bottom] = this.box;
@@ -96,6 +123,22 @@ function frame(context, points, strong) {
   context.lineWidth = strong ? 3 : 1.5;
   context.strokeStyle = "#fff";
   context.stroke();
+}
+
+/** The number of a face, in the middle of its frame's lower edge, within the screen. */
+function number(context, corners, text, { width, height }) {
+  const middle = corners.reduce((sum, { x }) => sum + x / corners.length, 0);
+  const x = Math.min(width - 16, Math.max(16, middle));
+  const y = Math.min(height - 16, Math.max(...corners.map((p) => p.y)) - 18);
+  context.beginPath();
+  context.arc(x, y, 11, 0, 2 * Math.PI);
+  context.fillStyle = "#fff";
+  context.fill();
+  context.fillStyle = "#22242b";
+  context.font = "600 12px system-ui, sans-serif";
+  context.textAlign = "center";
+  context.textBaseline = "middle";
+  context.fillText(text, x, y + 1);
 }
 
 function inside(quad, { x, y }) {

@@ -23,7 +23,7 @@ export function listen(actions) {
     ["f", "The face", actions.fitFace],
     ["+", "Zoom in", () => actions.zoom(1.25)],
     ["-", "Zoom out", () => actions.zoom(0.8)],
-    ["Enter", "Close the polygon", actions.close],
+    ["Enter", "Close the polygon; take the box", actions.close],
     ["Escape", "Leave what was begun", actions.cancel],
     ["?", "These keys", actions.help],
   ];
@@ -40,33 +40,35 @@ export function listen(actions) {
       const key = event.key.toLowerCase();
       if (key === "z" && event.shiftKey) run(event, actions.redo);
       else run(event, control.find(([name]) => name === key)?.[2]);
-    } else if (arrows[event.key] && event.target.matches("#canvas")) {
-      const by = event.shiftKey ? 10 : 1;
-      run(event, () => actions.nudge(...arrows[event.key].map((step) => step * by)));
+    } else if (arrows[event.key] && event.target.matches("canvas")) {
+      run(event, () => actions.arrow(...arrows[event.key], event));
     } else if (event.key === " " && event.target.matches("#canvas, body")) {
-      run(event, () => actions.holdHand(true));
+      run(event, () => event.repeat || actions.space(true));
     } else if (!(event.key === "Enter" && event.target.matches("button"))) {
       run(event, table.find(([name]) => name === event.key)?.[2]);
     }
   });
   addEventListener("keyup", (event) => {
-    if (event.key === " ") actions.holdHand(false);
+    if (event.key === " ") actions.space(false);
   });
   const rows = [
     ...table, ...control.map(([key, text]) => [`Ctrl ${key.toUpperCase()}`, text]),
-    ["Space", "Drag the photo"], ["Alt", "Brush and eraser trade places"],
-    ["Arrows", "Move the chosen region"], ["Shift", "Keep proportions; ten steps by arrows"],
+    ["Arrows", "Move the brush; or the region, with Move"],
+    ["Space", "Lower and lift the brush; with a mouse, drag the photo"],
+    ["Shift", "Keep proportions; larger steps by arrows"],
+    ["Alt", "Brush and eraser trade places"],
   ];
   find("#keys").replaceChildren(
-    ...rows.flatMap(([key, text]) => [
+    ...rows.map(([key, text]) => element(
+      "div", {},
       element("dt", {}, element("kbd", {}, key.length === 1 ? key.toUpperCase() : key)),
       element("dd", {}, text),
-    ]),
+    )),
   );
 }
 
 function run(event, action) {
   if (!action) return;
   event.preventDefault();
-  action();
+  action(event);
 }

@@ -2,6 +2,7 @@
 
 import * as api from "./api.js";
 import { Changes } from "./changes.js";
+import { Cursor } from "./cursor.js";
 import { PICTURES, PROJECTS, chooseFile, find } from "./element.js";
 import { FaceChooser } from "./faces.js";
 import { TOOL_KEYS, listen } from "./keys.js";
@@ -17,9 +18,11 @@ import { Viewport } from "./viewport.js";
 import { Welcome } from "./welcome.js";
 
 const canvas = find("#canvas");
+const ROOM = 96; // px around a photo whose face is asked for: the question stands above it
 let samples = [];
 let stage = null;
 let desk = null;
+let cursor = null;
 let chooser = null;
 let saving = null;
 let second = null;
@@ -58,6 +61,7 @@ async function guarded(work) {
 const welcome = new Welcome({ open: openWith, guarded });
 
 function openWith(request) {
+  find("#toast").hidden = true;
   return guarded(async () => show(await request()));
 }
 
@@ -78,16 +82,26 @@ async function show(facts) {
   stage.viewport.fit();
   const said = facts.where.box || facts.where.aligned || facts.steps[0] !== "Open";
   if (facts.faces.length === 1 || said) await begin(facts);
-  else chooser = new FaceChooser(facts, stage, { chosen: begin, guarded });
+  else {
+    stage.viewport.fit(undefined, ROOM);
+    chooser = new FaceChooser(find("#faces"), stage, facts, (face) => choose(facts.id, face));
+  }
+}
+
+function choose(id, face) {
+  return guarded(async () => begin(await api.chooseFace(id, face)));
 }
 
 /** Start editing: the face is known. */
 async function begin(facts) {
+  chooser?.close();
   chooser = null;
   const sheet = new Sheet(facts);
   await sheet.fetchFrame();
   const previewer = new Previewer(sheet);
   desk = new Desk(sheet, stage, previewer);
+  cursor = new Cursor(desk);
+  stage.decorations.push((context) => cursor.decorate(context));
   sheet.addEventListener("labels", ({ detail }) => stage.showLabels(sheet, detail));
   sheet.addEventListener("trouble", ({ detail }) => trouble(detail));
   previewer.addEventListener("trouble", ({ detail }) => trouble(detail));
@@ -132,7 +146,7 @@ function leave() {
   chooser?.close();
   stage?.close();
   second?.close();
-  stage = desk = chooser = saving = second = null;
+  stage = desk = cursor = chooser = saving = second = null;
   document.body.classList.remove("open", "editing");
 }
 
@@ -294,6 +308,7 @@ canvas.onpointerdown = (event) => {
   if (!stage) return;
   canvas.focus();
   canvas.setPointerCapture(event.pointerId);
+  cursor?.leave();
   const point = onCanvas(event);
   pointers.set(event.pointerId, point);
   if (drags(event)) {
@@ -310,6 +325,7 @@ canvas.onpointermove = (event) => {
   if (!stage) return;
   const point = onCanvas(event);
   const before = pointers.get(event.pointerId);
+  cursor?.leave();
   if (desk) desk.pointer = event.pointerType === "touch" && !before ? null : point;
   if (pointers.size === 2 && before) pinch(event.pointerId, point);
   else if (dragged) {
@@ -362,6 +378,24 @@ canvas.addEventListener(
   { passive: false },
 );
 
+/** The question about a face that is open on a canvas, if there is one. */
+const asking = (target) => (target === canvas ? chooser : second?.chooser);
+
+/** Arrow keys on the canvas: what they do is the tool's affair. */
+function arrow(dx, dy, { shiftKey: large, target }) {
+  const asked = asking(target);
+  if (asked) asked.nudge(dx, dy, large);
+  else if (target !== canvas) return;
+  else if (desk?.name === "move") desk.tool.nudge(...[dx, dy].map((step) => step * (large ? 10 : 1)));
+  else if (desk?.name === "hand") {
+    stage.viewport.pan(...[dx, dy].map((step) => -step * (large ? 120 : 24)));
+    stage.draw();
+  } else if (desk) {
+    cursor.move(dx, dy, large);
+    showUnder(cursor.at);
+  }
+}
+
 function showUnder(point) {
   const index = desk.indexAt(desk.inFrame(point));
   const { labels, vocabulary } = desk.sheet;
@@ -370,9 +404,15 @@ function showUnder(point) {
 
 // ---- drop, keys, start ----------------------------------------------------------------------
 
-addEventListener("dragover", (event) => event.preventDefault());
+const dropping = (on) => document.body.classList.toggle("dropping", on);
+addEventListener("dragover", (event) => {
+  event.preventDefault();
+  dropping(event.dataTransfer.types.includes("Files"));
+});
+addEventListener("dragleave", ({ relatedTarget }) => relatedTarget ?? dropping(false));
 addEventListener("drop", (event) => {
   event.preventDefault();
+  dropping(false);
   const [file] = event.dataTransfer.files;
   if (!file) return;
   if (desk && event.target.closest("#second")) second.bring(file);
@@ -394,12 +434,23 @@ listen({
     const file = await chooseFile(`${PICTURES},${PROJECTS}`);
     if (file) openFile(file);
   },
-  close: () => desk?.tool.close?.(),
-  cancel: () => desk?.tool.cancel?.(),
-  nudge: (dx, dy) => desk?.tools.move.nudge(dx, dy),
-  holdHand: (held) => {
-    handHeld = held;
-    canvas.classList.toggle("held", held);
+  close: ({ target }) => {
+    const asked = asking(target);
+    if (asked) asked.take();
+    else desk?.tool.close?.();
+  },
+  cancel: () => {
+    cursor?.leave();
+    desk?.tool.cancel?.();
+  },
+  arrow,
+  space: (down) => {
+    if (down && cursor?.at) {
+      cursor.press();
+      return;
+    }
+    handHeld = down;
+    canvas.classList.toggle("held", down);
   },
   help: () => find("#help-dialog").showModal(),
 });

@@ -2,6 +2,9 @@
 
 import * as api from "./api.js";
 import { PICTURES, chooseFile, element, find } from "./element.js";
+import { FaceChooser } from "./faces.js";
+import { Stage } from "./stage.js";
+import { Viewport } from "./viewport.js";
 import { spoken } from "./vocabulary.js";
 
 const CLOSER = 1.15; // the frame's rim is mostly background
@@ -13,6 +16,12 @@ export class SecondPicture {
     this.context = this.canvas.getContext("2d");
     this.region = "hair";
     this.key = null;
+    this.chooser = null;
+    this.faces = new Map(); // key → the face that was pointed at
+    for (const { other, reference, where } of desk.sheet.facts.commands) {
+      if (where) this.faces.set(other ?? reference, where);
+    }
+    find("#second-other").onclick = () => this.guarded(() => this.#ask(this.key));
     find("#second-open").onclick = async () => this.bring(await chooseFile(PICTURES));
     find("#second-swap").onclick = () => this.#take("swap");
     find("#second-restyle").onclick = () => this.#take("restyle");
@@ -30,6 +39,7 @@ export class SecondPicture {
   /** Let go of the panel: another document is shown next. */
   close() {
     this.observer.disconnect();
+    this.#answered();
   }
 
   keys() {
@@ -73,6 +83,7 @@ export class SecondPicture {
       }),
     );
     find("#second").classList.toggle("empty", !this.key);
+    for (const taking of ["#second-swap", "#second-restyle"]) find(taking).disabled = !this.frame;
   }
 
   /** Bring in a file or a sample, and show it. */
@@ -81,17 +92,53 @@ export class SecondPicture {
     return this.guarded(async () => this.show(await this.desk.sheet.bring(file, sample)));
   }
 
+  /** Show a picture: the face that was pointed at, the only one, or the question which. */
   async show(key) {
     const { id } = this.desk.sheet;
-    const [{ facts, data }, photo] = await Promise.all([
-      api.pictureFrame(id, key), loaded(api.pictureAddress(id, key)),
+    const [{ faces }, photo] = await Promise.all([
+      api.pictureFaces(id, key), loaded(api.pictureAddress(id, key)),
     ]);
+    this.#answered();
     this.key = key;
     this.photo = photo;
+    this.found = faces;
+    this.frame = null;
+    if (faces.length === 1 || this.faces.has(key)) await this.#see(this.faces.get(key) ?? {});
+    else this.#ask();
+  }
+
+  /** Ask which face is meant: the whole picture is shown, each face framed. */
+  #ask() {
+    const { key } = this;
+    const { pictures } = this.desk.sheet.facts;
+    this.#answered();
+    const stage = new Stage(this.canvas, new Viewport(this.photo.width, this.photo.height), this.photo);
+    stage.viewport.fit(undefined, 8);
+    const facts = { faces: this.found, name: pictures[key] };
+    this.chooser = new FaceChooser(find("#second-faces"), stage, facts, (face) =>
+      this.guarded(async () => {
+        await this.#see(face);
+        this.faces.set(key, face);
+      }),
+    );
+    this.list();
+    find("#second").classList.add("asking");
+  }
+
+  async #see(face) {
+    const { facts, data } = await api.pictureFrame(this.desk.sheet.id, this.key, face);
+    this.#answered();
     this.frame = facts;
     this.labels = data.slice(0, facts.side ** 2);
     this.list();
     this.draw();
+  }
+
+  #answered() {
+    this.chooser?.close();
+    this.chooser?.stage.close();
+    this.chooser = null;
+    find("#second").classList.remove("asking");
   }
 
   choose(region) {
@@ -111,7 +158,7 @@ export class SecondPicture {
   /** Show the face, and the chosen region brighter than the rest. */
   draw() {
     const { canvas, context, frame } = this;
-    if (!this.key || !canvas.clientWidth) return;
+    if (!frame || this.chooser || !canvas.clientWidth) return;
     const density = window.devicePixelRatio || 1;
     canvas.width = Math.round(canvas.clientWidth * density);
     canvas.height = Math.round(canvas.clientHeight * density);
@@ -153,7 +200,8 @@ export class SecondPicture {
     const ghost = find("#ghost");
     let dragging = false;
     canvas.onpointerdown = (event) => {
-      if (!this.key) return;
+      if (this.chooser) this.chooser.down(this.#inPhoto(event));
+      if (this.chooser || !this.frame) return;
       const region = this.#under(event);
       if (!region) return;
       this.choose(region);
@@ -162,6 +210,7 @@ export class SecondPicture {
       ghost.textContent = spoken(region);
     };
     canvas.onpointermove = (event) => {
+      this.chooser?.move(this.#inPhoto(event));
       if (!dragging) return;
       ghost.hidden = false;
       ghost.style.left = `${event.clientX}px`;
@@ -170,6 +219,7 @@ export class SecondPicture {
       ghost.classList.toggle("over", over);
     };
     canvas.onpointerup = (event) => {
+      this.chooser?.up();
       if (dragging && !ghost.hidden && this.#overStage(event)) this.#take("swap");
       dragging = false;
       ghost.hidden = true;
@@ -191,17 +241,24 @@ export class SecondPicture {
     return this.desk.sheet.vocabulary.borrowed(this.labels[y * side + x]);
   }
 
+  #inPhoto({ clientX, clientY }) {
+    const { left, top } = this.canvas.getBoundingClientRect();
+    return this.chooser.stage.viewport.toPhoto({ x: clientX - left, y: clientY - top });
+  }
+
   #overStage({ clientX, clientY }) {
     const { left, right, top, bottom } = this.desk.stage.canvas.getBoundingClientRect();
     return clientX > left && clientX < right && clientY > top && clientY < bottom;
   }
 
   #take(verb) {
-    if (!this.key) return;
+    if (!this.frame) return;
+    const where = this.faces.get(this.key);
     const source = verb === "swap" ? { other: this.key } : { reference: this.key };
     const name = spoken(this.region);
     const label = verb === "swap" ? `Take ${name}` : `Restyle ${name}`;
-    this.change(label, { verb, region: this.region, ...source, amount: 1 });
+    const command = { verb, region: this.region, ...source, amount: 1, ...(where && { where }) };
+    this.change(label, command);
   }
 }
 

@@ -32,6 +32,7 @@ export class Sheet extends EventTarget {
 
   /** Work out the shown labels anew, within a box or everywhere. */
   refresh(box) {
+    this.packing = null;
     const { side, vocabulary } = this;
     const { left, top, right, bottom } = box ?? { left: 0, top: 0, right: side, bottom: side };
     for (let y = top; y < bottom; y++) {
@@ -58,7 +59,8 @@ export class Sheet extends EventTarget {
 
   /** What the server shall show: the commands given, or the document's own, and this layer. */
   async draft(commands) {
-    return { commands: commands ?? null, layer: await packed(this.layer) };
+    this.packing ??= packed(this.layer); // a stroke's end is asked for and saved: packed once
+    return { commands: commands ?? null, layer: await this.packing };
   }
 
   /** Add what was painted as a step. Steps reach the server in the order they were made. */

@@ -12,6 +12,7 @@ export class Stage {
     this.photo = photo;
     this.painted = null;
     this.overlay = null;
+    this.backdrop = new OffscreenCanvas(1, 1);
     this.hidden = new Set();
     this.opacity = 0.35;
     this.compare = null; // 0…1 of the screen's width: the photo is left of it
@@ -56,17 +57,23 @@ export class Stage {
     const [width, height] = [right - left, bottom - top];
     if (width <= 0 || height <= 0) return;
     const picture = new ImageData(width, height);
+    const pixels = new Uint32Array(picture.data.buffer);
+    const colours = this.#palette(vocabulary);
     for (let y = 0; y < height; y++) {
-      for (let x = 0; x < width; x++) {
-        const value = labels[(top + y) * side + left + x];
-        if (value === 0 || this.hidden.has(value)) continue;
-        const at = 4 * (y * width + x);
-        picture.data.set(vocabulary.colours[value], at);
-        picture.data[at + 3] = 255;
-      }
+      const row = (top + y) * side + left;
+      for (let x = 0; x < width; x++) pixels[y * width + x] = colours[labels[row + x]];
     }
     this.overlay.getContext("2d").putImageData(picture, left, top);
     this.draw();
+  }
+
+  /** Class → RGBA as one number; nothing for the background and what is hidden. */
+  #palette({ colours }) {
+    const bytes = new Uint8Array(4 * colours.length);
+    colours.forEach((colour, value) => {
+      if (value > 0 && !this.hidden.has(value)) bytes.set([...colour, 255], 4 * value);
+    });
+    return new Uint32Array(bytes.buffer);
   }
 
   /** Show a painted face: ImageData whose opacity says how much of it replaces the photo. */
@@ -97,10 +104,10 @@ export class Stage {
     context.setTransform(1, 0, 0, 1, 0, 0);
     context.clearRect(0, 0, canvas.width, canvas.height);
     const { zoom, left, top } = viewport;
+    context.drawImage(this.#backdrop(density), 0, 0);
     context.setTransform(density * zoom, 0, 0, density * zoom, density * left, density * top);
     context.imageSmoothingEnabled = zoom < 4;
     context.imageSmoothingQuality = "high";
-    context.drawImage(this.photo, 0, 0);
     if (this.matrix) this.#paintFrame(context, density);
     context.setTransform(density, 0, 0, density, 0, 0);
     if (this.compare !== null) this.#paintDivider(context);
@@ -109,6 +116,24 @@ export class Stage {
       decorate(context, viewport);
       context.restore();
     }
+  }
+
+  /** The photo as it lies on the screen: many megapixels are resampled when it moves, no sooner. */
+  #backdrop(density) {
+    const { zoom, left, top } = this.viewport;
+    const { width, height } = this.canvas;
+    const place = [density * zoom, 0, 0, density * zoom, density * left, density * top];
+    const key = `${place} ${width} ${height}`;
+    if (this.placed !== key) {
+      this.placed = key;
+      Object.assign(this.backdrop, { width, height }); // which clears it
+      const context = this.backdrop.getContext("2d");
+      context.setTransform(...place);
+      context.imageSmoothingEnabled = zoom < 4;
+      context.imageSmoothingQuality = "high";
+      context.drawImage(this.photo, 0, 0);
+    }
+    return this.backdrop;
   }
 
   #paintFrame(context, density) {
@@ -129,6 +154,7 @@ export class Stage {
     if (this.regionsShown && this.compare === null && this.overlay) {
       context.globalAlpha = this.opacity;
       context.imageSmoothingEnabled = this.viewport.zoom * frameScale(this.matrix) < 2;
+      context.imageSmoothingQuality = "low"; // it changes with every move of a brush
       context.drawImage(this.overlay, 0, 0);
     }
     context.restore();

@@ -46,7 +46,7 @@ export class Welcome {
         const go = element(
           "button", { type: "button", className: "go-on", value: id },
           element("strong", {}, name),
-          element("span", {}, `${edits} ${edits === 1 ? "edit" : "edits"}, ${ago(minutes)}`),
+          element("span", {}, `${counted(edits)}, ${ago(minutes)}`),
         );
         go.onclick = () => this.open(() => api.load(id));
         const looks = { type: "button", className: "quiet", title: "Delete" };
@@ -63,6 +63,8 @@ export class Welcome {
     );
   }
 }
+
+const counted = (edits) => ["not edited yet", "1 edit"][edits] ?? `${edits} edits`;
 
 function ago(minutes) {
   if (minutes < 1) return "just now";

@@ -30,7 +30,7 @@ from torch import Tensor, nn
 from pentimento.data.detection import THINGS, Detections, DetectionSample, open_detections
 from pentimento.engine.system import OptimizerSpec, Split, Terms, Update
 from pentimento.losses.peaks import peak_focal, probability, value_l1
-from pentimento.metrics.objects import mean_average_precision
+from pentimento.metrics.objects import mean_average_precision, truths_of
 from pentimento.nn.dla import WIDTHS, DeformConv, DLAUp
 from pentimento.nn.large_hourglass import BLOCKS, DIMS, Residual, Trunk, final, heads
 from pentimento.ops.frames import cut, inverse, moved, normalised, similarity
@@ -421,13 +421,8 @@ class CenterNet:
         with torch.no_grad():
             for batch in batches:
                 found = self._found(batch.image, batch.past).cpu().numpy()
-                for row, objects in enumerate(found):
-                    kept = batch.present[row].cpu().numpy()
-                    boxes = batch.boxes[row].cpu().numpy()[kept]
-                    kinds = batch.classes[row].cpu().numpy()[kept]
-                    ones = np.ones(len(boxes), np.float32)
-                    truths.append(Instances(Boxes(boxes, ones), kinds, self.config.classes))
-                    answers.append(self._instances(objects, 0.0))
+                truths += truths_of(batch.boxes, batch.classes, batch.present, self.config.classes)
+                answers += [self._instances(objects, 0.0) for objects in found]
         return mean_average_precision(truths, answers)
 
     def _found(self, image: Tensor, past: Tensor | None) -> Tensor:

@@ -13,7 +13,7 @@ Alphabet: N pictures; K classes or peaks; M objects; S side; maps at stride 4.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass as plain_dataclass
+from functools import partial
 from typing import Any, Final, Literal
 
 import numpy as np
@@ -26,8 +26,7 @@ from torch import Tensor, nn
 
 from pentimento.data.detection import THINGS, Detections, DetectionSample, open_detections
 from pentimento.engine.system import OptimizerSpec, Split, Terms, Update
-from pentimento.losses.peaks import offset_smooth_l1, peak_focal, probability, pull_and_push
-from pentimento.metrics.objects import mean_average_precision
+from pentimento.metrics.objects import mean_average_precision, truths_of
 from pentimento.nn.large_hourglass import BLOCKS, DIMS, Conv, Trunk, heads
 from pentimento.ops import looks
 from pentimento.ops.corner_pairs import pair_corners
@@ -40,14 +39,20 @@ from pentimento.ops.corners import (
     top_pool,
 )
 from pentimento.ops.frames import cut, inverse, moved, normalised, similarity
-from pentimento.ops.peaks import at_places, centre_radius, draw_peak, local_maxima, top_peaks
-from pentimento.structures import Boxes, Instances
+from pentimento.ops.peaks import at_places, centre_radius, local_maxima, top_peaks
+from pentimento.structures import Instances
+from pentimento.systems.perceive.cornernet import (
+    POINTS,
+    RARE,
+    STRIDE,
+    Batch,
+    check,
+    corner_losses,
+    drawn,
+    instances_of,
+)
 
-STRIDE: Final = 4
 _OUTSIDE: Final = 5  # pixels
-POINTS: Final = ("tl", "br", "ct")
-RARE: Final = -2.19
-"""What heatmaps answer to begin with: a sigmoid of 0.1."""
 
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))
@@ -90,16 +95,7 @@ class Config:
 
     def __post_init__(self) -> None:
         """Refuse what cannot be built."""
-        grid = STRIDE * 2 ** (len(self.dims) - 1)
-        if len(self.dims) < 2 or len(self.dims) != len(self.blocks):
-            raise ValueError("dims and blocks must be equally long, with two levels or more")
-        if self.size < grid or self.size % grid:
-            raise ValueError(f"size must be a positive multiple of {grid}, got {self.size}")
-        if not self.classes or len(set(self.classes)) != len(self.classes):
-            raise ValueError(f"classes must be one or more different names, got {self.classes}")
-        numbers = (*self.dims, *self.blocks, self.stacks, self.channels, self.peaks, self.steps)
-        if min(*numbers, self.batch_size) < 1 or self.lr <= 0 or not 0 < self.overlap < 1:
-            raise ValueError("numbers of things and lr must be positive, overlap within 0..1")
+        check(self)
 
 
 def paper() -> Config:
@@ -124,29 +120,6 @@ def tiny() -> Config:
 
 
 PRESETS: Final = {"tiny": tiny, "compact": compact, "paper": paper}
-
-
-@plain_dataclass(frozen=True)
-class Batch:
-    """Pictures of one step with their objects, filled up to the longest list.
-
-    Attributes:
-        image: (N, 3, S, S) in [-1, 1].
-        heats: (3, N, K, S / 4, S / 4) peaks of top-left and bottom-right corners and of centres.
-        places: (3, N, M) flat places of these in the maps.
-        offsets: (3, N, M, 2) what rounding took off, in cells.
-        present: (N, M) bool.
-        boxes: (N, M, 4) in pixels.
-        classes: (N, M) int64.
-    """
-
-    image: Tensor
-    heats: Tensor
-    places: Tensor
-    offsets: Tensor
-    present: Tensor
-    boxes: Tensor
-    classes: Tensor
 
 
 # Network. It maps normalised BGR pictures to one dictionary of maps per stack.
@@ -292,49 +265,14 @@ class CenterNetTriplets:
 
     def collate(self, samples: Sequence[DetectionSample]) -> Batch:
         """Draw the heatmaps and stack."""
-        side, rows = self.config.size // STRIDE, max(1, *(len(s.boxes) for s in samples))
-        heats = np.zeros((3, len(samples), len(self.config.classes), side, side), np.float32)
-        places = np.zeros((3, len(samples), rows), np.int64)
-        offsets = np.zeros((3, len(samples), rows, 2), np.float32)
-        boxes = np.zeros((len(samples), rows, 4), np.float32)
-        classes = np.zeros((len(samples), rows), np.int64)
-        present = np.zeros((len(samples), rows), bool)
-        for row, sample in enumerate(samples):
-            for column, (box, kind) in enumerate(zip(sample.boxes, sample.classes, strict=True)):
-                width, height = np.ceil((box[2:] - box[:2]) / STRIDE)
-                radius = max(0, int(centre_radius(height, width, self.config.overlap)))
-                points = (box[:2], box[2:], (box[:2] + box[2:]) / 2)
-                for corner, point in enumerate(np.stack(points) / STRIDE):
-                    x, y = (int(v) for v in point.clip(0, side - 1))
-                    # Centres are drawn a little wider than corners.
-                    draw_peak(heats[corner, row, kind], x, y, radius, 5 if corner == 2 else 6)
-                    places[corner, row, column] = y * side + x
-                    offsets[corner, row, column] = point - (x, y)
-                boxes[row, column], classes[row, column], present[row, column] = box, kind, True
-        image = torch.from_numpy(np.stack([s.image for s in samples])).permute(0, 3, 1, 2)
-        arrays = (heats, places, offsets, present, boxes, classes)
-        return Batch(image.float() / 127.5 - 1, *(torch.from_numpy(a) for a in arrays))
+        c = self.config
+        radius = partial(centre_radius, overlap=c.overlap)
+        return drawn(samples, c.size, c.classes, radius, centres=True)
 
     def train_step(self, batch: Batch, update: Update) -> Terms:
         """Step once on the mean over the stacks (equation 1 of the paper)."""
-        c = self.config
         stacks = self.networks["detector"](normalised(batch.image))
-        zero = batch.image.new_zeros(())
-        terms: dict[str, Tensor] = dict.fromkeys(("heat", "pull", "push", "offset"), zero)
-        for maps in stacks:
-            tags = []
-            for corner, name in enumerate(POINTS):
-                heat = probability(maps[f"{name}_heat"])
-                terms["heat"] = terms["heat"] + peak_focal(heat, batch.heats[corner])
-                offset = at_places(maps[f"{name}_regr"], batch.places[corner])
-                error = offset_smooth_l1(offset, batch.offsets[corner], batch.present)
-                terms["offset"] = terms["offset"] + error
-                if f"{name}_tag" in maps:
-                    tags.append(at_places(maps[f"{name}_tag"], batch.places[corner])[..., 0])
-            pull, push = pull_and_push(tags[0], tags[1], batch.present)
-            terms["pull"] = terms["pull"] + c.pull * pull
-            terms["push"] = terms["push"] + c.push * push
-        terms = {name: term / len(stacks) for name, term in terms.items()}
+        terms = corner_losses(stacks, batch, self.config.pull, self.config.push)
         update("detector", terms)
         return terms
 
@@ -345,14 +283,12 @@ class CenterNetTriplets:
         with torch.no_grad():
             for batch in batches:
                 pairs, middles = self._found(batch.image)
-                for row, objects in enumerate(map(confirmed, pairs, middles)):
-                    kept = batch.present[row].cpu().numpy()
-                    boxes = batch.boxes[row].cpu().numpy()[kept]
-                    kinds = batch.classes[row].cpu().numpy()[kept]
-                    ones = np.ones(len(boxes), np.float32)
-                    truths.append(Instances(Boxes(boxes, ones), kinds, self.config.classes))
-                    found_here = looks.best_of(objects, len(self.config.classes))
-                    answers.append(_instances(found_here, 0.0, self.config.classes))
+                names = self.config.classes
+                truths += truths_of(batch.boxes, batch.classes, batch.present, names)
+                answers += [
+                    instances_of(looks.best_of(objects, len(names)), 0.0, names)
+                    for objects in map(confirmed, pairs, middles)
+                ]
         return mean_average_precision(truths, answers)
 
     def _found(self, image: Tensor) -> tuple[NDArray[Any], NDArray[Any]]:
@@ -393,7 +329,7 @@ class CenterNetTriplets:
         found[:, :4] = corners.clip(0, np.array([width, height] * 2))
         middles[:, :2] = moved(middles[:, :2], back)
         kept = looks.best_of(confirmed(found[near], middles), len(self.config.classes))
-        return _instances(kept, threshold, self.config.classes)
+        return instances_of(kept, threshold, self.config.classes)
 
     def look(
         self, image: NDArray[np.uint8], threshold: float = 0.3, scales: Sequence[float] = (1.0,)
@@ -431,7 +367,7 @@ class CenterNetTriplets:
         # Scaled sides are whole pixels: on the way back a box may end just outside.
         pairs[:, :4] = pairs[:, :4].clip(0, np.array([*image.shape[1::-1]] * 2))
         kept = looks.best_of(pairs, len(self.config.classes))
-        return _instances(kept, threshold, self.config.classes)
+        return instances_of(kept, threshold, self.config.classes)
 
     def samples(self, batch: Batch) -> Tensor:
         """Return rows of picture, true and found points (red, green, blue), classes merged."""
@@ -450,15 +386,3 @@ class CenterNetTriplets:
 
     def load_extra_state(self, state: Mapping[str, Tensor]) -> None:
         """Nothing to take back."""
-
-
-def _instances(
-    found: Sequence[NDArray[np.float32]], threshold: float, names: tuple[str, ...]
-) -> Instances:
-    """Return rows (n, 5) of each class as one list, best first."""
-    kinds = np.concatenate([np.full(len(rows), kind) for kind, rows in enumerate(found)])
-    table = np.concatenate(found)
-    order = np.argsort(-table[:, 4], kind="stable")
-    order = order[table[order, 4] >= threshold]
-    boxes = Boxes(table[order, :4], table[order, 4].clip(0, 1))
-    return Instances(boxes, kinds[order].astype(np.int64), names)

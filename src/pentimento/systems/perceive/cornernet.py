@@ -12,9 +12,10 @@ Alphabet: N pictures; K classes or peaks; M objects; S side; maps at stride 4.
     pentimento train cornernet --data world --preset compact --out runs/cornernet
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass as plain_dataclass
-from typing import Final, Literal
+from functools import partial
+from typing import Any, Final, Literal
 
 import numpy as np
 import torch
@@ -27,7 +28,7 @@ from torch import Tensor, nn
 from pentimento.data.detection import THINGS, Detections, DetectionSample, open_detections
 from pentimento.engine.system import OptimizerSpec, Split, Terms, Update
 from pentimento.losses.peaks import offset_smooth_l1, peak_focal, probability, pull_and_push
-from pentimento.metrics.objects import mean_average_precision
+from pentimento.metrics.objects import mean_average_precision, truths_of
 from pentimento.nn.large_hourglass import BLOCKS, DIMS, Conv, Trunk, heads
 from pentimento.ops import looks
 from pentimento.ops.corner_pairs import pair_corners
@@ -37,6 +38,8 @@ from pentimento.ops.peaks import at_places, corner_radius, draw_peak
 from pentimento.structures import Boxes, Instances
 
 STRIDE: Final = 4
+POINTS: Final = ("tl", "br", "ct")
+"""Kinds of points: top-left and bottom-right corners, and centres (`centernet_triplets`)."""
 RARE: Final = -2.19
 """What heatmaps answer to begin with: a sigmoid of 0.1."""
 
@@ -81,16 +84,7 @@ class Config:
 
     def __post_init__(self) -> None:
         """Refuse what cannot be built."""
-        grid = STRIDE * 2 ** (len(self.dims) - 1)
-        if len(self.dims) < 2 or len(self.dims) != len(self.blocks):
-            raise ValueError("dims and blocks must be equally long, with two levels or more")
-        if self.size < grid or self.size % grid:
-            raise ValueError(f"size must be a positive multiple of {grid}, got {self.size}")
-        if not self.classes or len(set(self.classes)) != len(self.classes):
-            raise ValueError(f"classes must be one or more different names, got {self.classes}")
-        numbers = (*self.dims, *self.blocks, self.stacks, self.channels, self.peaks, self.steps)
-        if min(*numbers, self.batch_size) < 1 or self.lr <= 0 or not 0 < self.overlap < 1:
-            raise ValueError("numbers of things and lr must be positive, overlap within 0..1")
+        check(self)
 
 
 def paper() -> Config:
@@ -117,14 +111,31 @@ def tiny() -> Config:
 PRESETS: Final = {"tiny": tiny, "compact": compact, "paper": paper}
 
 
+def check(config: Any) -> None:
+    """Refuse what cannot be built; `config` has the fields of `Config`."""
+    grid = STRIDE * 2 ** (len(config.dims) - 1)
+    if len(config.dims) < 2 or len(config.dims) != len(config.blocks):
+        raise ValueError("dims and blocks must be equally long, with two levels or more")
+    if config.size < grid or config.size % grid:
+        raise ValueError(f"size must be a positive multiple of {grid}, got {config.size}")
+    if not config.classes or len(set(config.classes)) != len(config.classes):
+        raise ValueError(f"classes must be one or more different names, got {config.classes}")
+    numbers = (*config.dims, *config.blocks, config.stacks, config.channels, config.peaks)
+    if min(*numbers, config.steps, config.batch_size) < 1:
+        raise ValueError("numbers of things must be positive")
+    if config.lr <= 0 or not 0 < config.overlap < 1:
+        raise ValueError("lr must be positive, overlap within 0..1")
+
+
 @plain_dataclass(frozen=True)
 class Batch:
     """Pictures of one step with their objects, filled up to the longest list.
 
     Attributes:
         image: (N, 3, S, S) in [-1, 1].
-        heats: (2, N, K, S / 4, S / 4) peaks of top-left and bottom-right corners.
-        places: (2, N, M) flat places of the corners in those maps.
+        heats: (2, N, K, S / 4, S / 4) peaks of top-left and bottom-right corners; (3, ...) where
+            centres are looked for too.
+        places: (2, N, M) flat places of the points in those maps.
         offsets: (2, N, M, 2) what rounding took off, in cells.
         present: (N, M) bool.
         boxes: (N, M, 4) in pixels.
@@ -196,6 +207,77 @@ class CornerDetector(nn.Module):
         return out
 
 
+def drawn(
+    samples: Sequence[DetectionSample],
+    size: int,
+    names: tuple[str, ...],
+    radius: Callable[[float, float], float],
+    *,
+    centres: bool = False,
+) -> Batch:
+    """Stack samples and draw their peaks.
+
+    Args:
+        samples: of side `size`.
+        size: S.
+        names: of the classes.
+        radius: of a peak, of an object's height and width in cells.
+        centres: whether the middle of an object is a third kind of point.
+    """
+    side, rows, kinds = size // STRIDE, max(1, *(len(s.boxes) for s in samples)), 2 + centres
+    heats = np.zeros((kinds, len(samples), len(names), side, side), np.float32)
+    places = np.zeros((kinds, len(samples), rows), np.int64)
+    offsets = np.zeros((kinds, len(samples), rows, 2), np.float32)
+    boxes = np.zeros((len(samples), rows, 4), np.float32)
+    classes = np.zeros((len(samples), rows), np.int64)
+    present = np.zeros((len(samples), rows), bool)
+    for row, sample in enumerate(samples):
+        for column, (box, kind) in enumerate(zip(sample.boxes, sample.classes, strict=True)):
+            width, height = np.ceil((box[2:] - box[:2]) / STRIDE)
+            reach = max(0, int(radius(height, width)))
+            points = np.stack([box[:2], box[2:], (box[:2] + box[2:]) / 2]) / STRIDE
+            for which, point in enumerate(points[:kinds]):
+                x, y = (int(v) for v in point.clip(0, side - 1))
+                # Centres are drawn a little wider than corners.
+                draw_peak(heats[which, row, kind], x, y, reach, 5 if which == 2 else 6)
+                places[which, row, column] = y * side + x
+                offsets[which, row, column] = point - (x, y)
+            boxes[row, column], classes[row, column], present[row, column] = box, kind, True
+    image = torch.from_numpy(np.stack([s.image for s in samples])).permute(0, 3, 1, 2)
+    arrays = (heats, places, offsets, present, boxes, classes)
+    return Batch(image.float() / 127.5 - 1, *(torch.from_numpy(a) for a in arrays))
+
+
+def corner_losses(
+    stacks: Sequence[Mapping[str, Tensor]], batch: Batch, pull: float, push: float
+) -> dict[str, Tensor]:
+    """Return the weighted losses, each its mean over the stacks (equation 7 of the paper).
+
+    Args:
+        stacks: `heat` and `regr` of every kind of point of `batch`, `tag` of corners.
+        batch: the truth.
+        pull: weight of drawing an object's tags together.
+        push: weight of driving others apart.
+    """
+    zero = batch.image.new_zeros(())
+    terms: dict[str, Tensor] = dict.fromkeys(("heat", "pull", "push", "offset"), zero)
+    for maps in stacks:
+        for which, name in enumerate(POINTS[: len(batch.heats)]):
+            heat = probability(maps[f"{name}_heat"])
+            terms["heat"] = terms["heat"] + peak_focal(heat, batch.heats[which])
+            offset = at_places(maps[f"{name}_regr"], batch.places[which])
+            error = offset_smooth_l1(offset, batch.offsets[which], batch.present)
+            terms["offset"] = terms["offset"] + error
+        tags = [
+            at_places(maps[f"{name}_tag"], batch.places[which])[..., 0]
+            for which, name in enumerate(POINTS[:2])
+        ]
+        together, apart = pull_and_push(tags[0], tags[1], batch.present)
+        terms["pull"] = terms["pull"] + pull * together
+        terms["push"] = terms["push"] + push * apart
+    return {name: term / len(stacks) for name, term in terms.items()}
+
+
 def open_data(spec: str, split: Split, config: Config) -> Detections:
     """Open pictures with boxes; see `data/detection.py`."""
     return open_detections(
@@ -221,46 +303,13 @@ class CornerNet:
 
     def collate(self, samples: Sequence[DetectionSample]) -> Batch:
         """Draw the heatmaps and stack."""
-        side, rows = self.config.size // STRIDE, max(1, *(len(s.boxes) for s in samples))
-        heats = np.zeros((2, len(samples), len(self.config.classes), side, side), np.float32)
-        places = np.zeros((2, len(samples), rows), np.int64)
-        offsets = np.zeros((2, len(samples), rows, 2), np.float32)
-        boxes = np.zeros((len(samples), rows, 4), np.float32)
-        classes = np.zeros((len(samples), rows), np.int64)
-        present = np.zeros((len(samples), rows), bool)
-        for row, sample in enumerate(samples):
-            for column, (box, kind) in enumerate(zip(sample.boxes, sample.classes, strict=True)):
-                width, height = np.ceil((box[2:] - box[:2]) / STRIDE)
-                radius = max(0, int(corner_radius(height, width, self.config.overlap)))
-                for corner, point in enumerate((box[:2] / STRIDE, box[2:] / STRIDE)):
-                    x, y = (int(v) for v in point.clip(0, side - 1))
-                    draw_peak(heats[corner, row, kind], x, y, radius)
-                    places[corner, row, column] = y * side + x
-                    offsets[corner, row, column] = point - (x, y)
-                boxes[row, column], classes[row, column], present[row, column] = box, kind, True
-        image = torch.from_numpy(np.stack([s.image for s in samples])).permute(0, 3, 1, 2)
-        arrays = (heats, places, offsets, present, boxes, classes)
-        return Batch(image.float() / 127.5 - 1, *(torch.from_numpy(a) for a in arrays))
+        c = self.config
+        return drawn(samples, c.size, c.classes, partial(corner_radius, overlap=c.overlap))
 
     def train_step(self, batch: Batch, update: Update) -> Terms:
         """Step once on the mean over the stacks (equation 7 of the paper)."""
-        c = self.config
         stacks = self.networks["detector"](normalised(batch.image))
-        zero = batch.image.new_zeros(())
-        terms: dict[str, Tensor] = dict.fromkeys(("heat", "pull", "push", "offset"), zero)
-        for maps in stacks:
-            tags = []
-            for corner, name in enumerate(("tl", "br")):
-                heat = probability(maps[f"{name}_heat"])
-                terms["heat"] = terms["heat"] + peak_focal(heat, batch.heats[corner])
-                offset = at_places(maps[f"{name}_regr"], batch.places[corner])
-                error = offset_smooth_l1(offset, batch.offsets[corner], batch.present)
-                terms["offset"] = terms["offset"] + error
-                tags.append(at_places(maps[f"{name}_tag"], batch.places[corner])[..., 0])
-            pull, push = pull_and_push(tags[0], tags[1], batch.present)
-            terms["pull"] = terms["pull"] + c.pull * pull
-            terms["push"] = terms["push"] + c.push * push
-        terms = {name: term / len(stacks) for name, term in terms.items()}
+        terms = corner_losses(stacks, batch, self.config.pull, self.config.push)
         update("detector", terms)
         return terms
 
@@ -271,14 +320,12 @@ class CornerNet:
         with torch.no_grad():
             for batch in batches:
                 found = self._found(batch.image).cpu().numpy()
-                for row, objects in enumerate(found):
-                    kept = batch.present[row].cpu().numpy()
-                    boxes = batch.boxes[row].cpu().numpy()[kept]
-                    kinds = batch.classes[row].cpu().numpy()[kept]
-                    ones = np.ones(len(boxes), np.float32)
-                    truths.append(Instances(Boxes(boxes, ones), kinds, self.config.classes))
-                    found_here = looks.best_of(objects, len(self.config.classes))
-                    answers.append(_instances(found_here, 0.0, self.config.classes))
+                names = self.config.classes
+                truths += truths_of(batch.boxes, batch.classes, batch.present, names)
+                answers += [
+                    instances_of(looks.best_of(objects, len(names)), 0.0, names)
+                    for objects in found
+                ]
         return mean_average_precision(truths, answers)
 
     def _found(self, image: Tensor) -> Tensor:
@@ -311,7 +358,7 @@ class CornerNet:
         corners = moved(found[:, :4].reshape(-1, 2, 2), inverse(matrix))
         found[:, :4] = corners.clip(0, (width, height)).reshape(-1, 4)
         kept = looks.best_of(found, len(self.config.classes))
-        return _instances(kept, threshold, self.config.classes)
+        return instances_of(kept, threshold, self.config.classes)
 
     def look(
         self, image: NDArray[np.uint8], threshold: float = 0.3, scales: Sequence[float] = (1.0,)
@@ -341,7 +388,7 @@ class CornerNet:
         found = np.concatenate(rows)
         found[:, :4] = found[:, :4].clip(0, np.array([*image.shape[1::-1]] * 2))
         kept = looks.best_of(found, len(self.config.classes))
-        return _instances(kept, threshold, self.config.classes)
+        return instances_of(kept, threshold, self.config.classes)
 
     def samples(self, batch: Batch) -> Tensor:
         """Return rows of picture, true corners and corners found, classes merged."""
@@ -364,10 +411,10 @@ class CornerNet:
         """Nothing to take back."""
 
 
-def _instances(
+def instances_of(
     found: Sequence[NDArray[np.float32]], threshold: float, names: tuple[str, ...]
 ) -> Instances:
-    """Return rows (n, 5) of each class as one list, best first."""
+    """Return rows (n, 5) of each class as one list, best first, from a score on."""
     kinds = np.concatenate([np.full(len(rows), kind) for kind, rows in enumerate(found)])
     table = np.concatenate(found)
     order = np.argsort(-table[:, 4], kind="stable")

@@ -395,6 +395,11 @@ class DensePose:
         self.steps = config.steps
         self.score: tuple[str, Literal["max", "min"]] = ("gps", "max")
 
+    def _network(self) -> DenseRCNN:
+        network = self.networks["densepose"]
+        assert isinstance(network, DenseRCNN)
+        return network
+
     @staticmethod
     def _schedule(done: float) -> float:
         """A short warm-up, and the authors' tenths after 100 and 120 of 130 thousand steps."""
@@ -471,11 +476,10 @@ class DensePose:
         """
         surface = SURFACES[self.config.parts]
         similarities, scores = [], []
-        network: DenseRCNN = self.networks["densepose"]
         with torch.no_grad():
             for batch in batches:
                 for n, image in enumerate(_bgr(batch.image)):
-                    found = network.find(image)
+                    found = self._network().find(image)
                     near = self._distances(found, batch, n)
                     similarities.append(point_similarities(near, surface, len(found.boxes)))
                     scores.append(found.scores.cpu().numpy())
@@ -526,7 +530,7 @@ class DensePose:
         height, width = image.shape[:2]
         side = self.config.size
         matrix = similarity((width / 2, height / 2), max(height, width), 0.0, (side, side))
-        network: DenseRCNN = self.networks["densepose"]
+        network = self._network()
         x = torch.tensor(cut(image, matrix, (side, side)), device=next(network.parameters()).device)
         was_training = network.training
         network.eval()
