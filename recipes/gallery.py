@@ -91,7 +91,8 @@ def _faker(name: str) -> str:
 
 PLATES: Final = (
     Plate("Hair of another woman", _faker("f11"), "swap", "hair", "49-year-old from Slovakia",
-          "Acceptable. Curls and light arrive; the hairline steps at a temple, and the wall is smudged "
+          "Acceptable. Curls and light arrive; the hairline steps at a temple, and the wall "
+          "is smudged "
           "where her own hair was.",
           other=_faker("f47")),
     Plate("Hair for a balding man", _faker("m54"), "swap", "hair", "43-year-old from Ireland",
@@ -111,7 +112,8 @@ PLATES: Final = (
           "and even.",
           shape=opened),
     Plate("Brows raised", _faker("m73"), "reshape", "brows", "79-year-old from India",
-          "Acceptable. The skin moves with the brows, but they thicken and the shade below deepens.",
+          "Acceptable. The skin moves with the brows, but they thicken and the shade below "
+          "deepens.",
           shape=brows_raised),
     Plate("Nose narrower", _faker("m12"), "reshape", "nose", "34-year-old from Kyrgyzstan",
           "Half good: the nose is narrower, but creases stay where its flanks were, and its tip is "
@@ -134,7 +136,8 @@ PLATES: Final = (
           "Good, but for a blue scrap of the other's collar, taken for hair.", other=_faker("m52")),
     Plate("Hair of a younger woman", _faker("f33"), "swap", "hair",
           "63-year-old from the Faroe Islands",
-          "Acceptable. The hair sits well; strands of the old fringe stay on the temple, and its tips "
+          "Acceptable. The hair sits well; strands of the old fringe stay on the temple, "
+          "and its tips "
           "keep the red of the other's jacket.",
           other=_faker("f70")),
     Plate("Eyes of a younger man", _faker("m92"), "swap", "eyes", "87-year-old from Togo",
@@ -158,7 +161,8 @@ PLATES: Final = (
           "Good.", shape=fuller),
     Plate("Lips of another woman, dark skin", _faker("f97"), "restyle", "lips",
           "24-year-old from Jamaica",
-          "Half good: the colour arrives, and spills over a corner of the mouth: its mask is too wide.",
+          "Half good: the colour arrives, and spills over a corner of the mouth: its mask "
+          "is too wide.",
           other=_faker("f19")),
     Plate("Skin of another woman", _faker("f70"), "restyle", "skin", "38-year-old from Ireland",
           "Acceptable. Darker as asked and even; the neck turns redder than the face.",
