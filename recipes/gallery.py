@@ -91,9 +91,8 @@ def _faker(name: str) -> str:
 
 PLATES: Final = (
     Plate("Hair of another woman", _faker("f11"), "swap", "hair", "49-year-old from Slovakia",
-          "Acceptable. Curls and light arrive; the hairline steps at a temple, and the wall "
-          "is smudged "
-          "where her own hair was.",
+          "Acceptable. Curls and light arrive; a sliver of blouse shows beside the cheek, and the "
+          "wall is smudged where her own hair was.",
           other=_faker("f47")),
     Plate("Hair for a balding man", _faker("m54"), "swap", "hair", "43-year-old from Ireland",
           "Good.",
@@ -112,8 +111,7 @@ PLATES: Final = (
           "and even.",
           shape=opened),
     Plate("Brows raised", _faker("m73"), "reshape", "brows", "79-year-old from India",
-          "Acceptable. The skin moves with the brows, but they thicken and the shade below "
-          "deepens.",
+          "Acceptable. The skin moves with the brows, but they thicken and their shade deepens.",
           shape=brows_raised),
     Plate("Nose narrower", _faker("m12"), "reshape", "nose", "34-year-old from Kyrgyzstan",
           "Half good: the nose is narrower, but creases stay where its flanks were, and its tip is "
