@@ -91,7 +91,8 @@ def _faker(name: str) -> str:
 
 PLATES: Final = (
     Plate("Hair of another woman", _faker("f11"), "swap", "hair", "49-year-old from Slovakia",
-          "Acceptable. Curls and light arrive; the hairline steps a little at the temples.",
+          "Acceptable. Curls and light arrive; a sliver of blouse shows beside the cheek, and the "
+          "wall is smudged where her own hair was.",
           other=_faker("f47")),
     Plate("Hair for a balding man", _faker("m54"), "swap", "hair", "43-year-old from Ireland",
           "Good.",
@@ -100,7 +101,7 @@ PLATES: Final = (
           "Good. Shape and colour arrive, the skin around them stays hers.",
           other=_faker("f56")),
     Plate("Mouth of another man", _faker("m21"), "swap", "mouth", "20-year-old from Gambia",
-          "Acceptable. Shape and tone fit; a light seam shows below the lower lip.",
+          "Acceptable. Shape and tone fit; the corners end in dark points.",
           other=_faker("m49")),
     Plate("A smile, by its mask", _ASTRONAUT, "reshape", "mouth", "Eileen Collins, a photograph",
           "Good. Lips and teeth follow the wider mask.",
@@ -110,10 +111,11 @@ PLATES: Final = (
           "and even.",
           shape=opened),
     Plate("Brows raised", _faker("m73"), "reshape", "brows", "79-year-old from India",
-          "Good. The skin about the brows moves with them.",
+          "Acceptable. The skin moves with the brows, but they thicken and their shade deepens.",
           shape=brows_raised),
     Plate("Nose narrower", _faker("m12"), "reshape", "nose", "34-year-old from Kyrgyzstan",
-          "Half good: the nose is narrower, but a crease stays where its flanks were.",
+          "Half good: the nose is narrower, but creases stay where its flanks were, and its tip is "
+          "pinched.",
           shape=nose_narrower),
     Plate("Fuller hair", _faker("m65"), "reshape", "hair", "69-year-old from Hungary",
           "Good. The new hair goes on in the old one's direction and shade.",
@@ -129,24 +131,25 @@ PLATES: Final = (
           "Acceptable. Blond with dark roots; a bright rim shows against the leaves.",
           other=_faker("f38")),
     Plate("Hair for a shaven man", _faker("m41"), "swap", "hair", "41-year-old from Norway",
-          "Good. A scrap of the shirt is taken for hair and tinted.", other=_faker("m52")),
+          "Good, but for a blue scrap of the other's collar, taken for hair.", other=_faker("m52")),
     Plate("Hair of a younger woman", _faker("f33"), "swap", "hair",
           "63-year-old from the Faroe Islands",
-          "Acceptable. The hair sits well; the forehead that was under the fringe is flat, and "
-          "its tips keep the red of the other's jacket.",
+          "Acceptable. The hair sits well; strands of the old fringe stay on the temple, "
+          "and its tips "
+          "keep the red of the other's jacket.",
           other=_faker("f70")),
     Plate("Eyes of a younger man", _faker("m92"), "swap", "eyes", "87-year-old from Togo",
           "Good. Only the eyes change.", other=_faker("m36")),
     Plate("Eyes of another woman again", _faker("f36"), "swap", "eyes", "35-year-old from Bulgaria",
           "Good.", other=_faker("f88")),
     Plate("Mouth of another woman", _faker("f19"), "swap", "mouth", "65-year-old from Brunei",
-          "**Failure.** The lips are fitted to her light skin too far and come out white.",
+          "Acceptable. Full lips, redder than the other's; a bright edge runs along them.",
           other=_faker("f62")),
     Plate("A smile for an old man", _faker("m92"), "reshape", "mouth", "87-year-old from Togo",
           "Acceptable. The corners rise, the wrinkles about them do not follow.", shape=smiling),
     Plate("Brows raised, dark skin", _faker("m84"), "reshape", "brows",
           "38-year-old from the Central African Republic",
-          "Acceptable. The brows rise; the highlight above them is stretched.",
+          "Acceptable. The brows rise and thicken; the highlight above them is stretched.",
           shape=brows_raised),
     Plate("Eyes larger", _faker("f88"), "reshape", "eyes", "30-year-old from Slovenia",
           "Good.", shape=eyes_larger),
@@ -156,10 +159,11 @@ PLATES: Final = (
           "Good.", shape=fuller),
     Plate("Lips of another woman, dark skin", _faker("f97"), "restyle", "lips",
           "24-year-old from Jamaica",
-          "Acceptable. The colour arrives, stronger than on the other.",
+          "Half good: the colour arrives, and spills over a corner of the mouth: its mask "
+          "is too wide.",
           other=_faker("f19")),
     Plate("Skin of another woman", _faker("f70"), "restyle", "skin", "38-year-old from Ireland",
-          "Half good: darker as asked, but blotched, the cheeks too red.",
+          "Acceptable. Darker as asked and even; the neck turns redder than the face.",
           other=_faker("f62"), amount=0.8),
 )  # fmt: skip
 

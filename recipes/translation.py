@@ -251,7 +251,7 @@ TASKS: Final = {
         "cyclegan", "portraits/images,faker", ("identity_weight=0", *_CYCLE), 700, distance
     ),
     # Greys are repeated into three planes: the identity loss then teaches to keep what is there.
-    "grey2colour": Task("cyclegan", "congress,faker", _CYCLE, 600, colours),
+    "grey2colour": Task("cyclegan", "congress,faker", _CYCLE, 1000, colours),
 }
 
 

@@ -147,3 +147,21 @@ def test_a_darker_complexion_shows_less_of_a_blush() -> None:
     assert after[blush].mean() - after[beside].mean() < 0.8 * (
         before[blush].mean() - before[beside].mean()
     )
+
+
+@pytest.mark.parametrize(("tip", "shown"), [(0, True), (4, True), (20, False)])
+def test_an_ear_comes_with_the_hair_unless_there_is_one(tip: int, shown: bool) -> None:
+    hair, skin, ear = VALUE["hair"], VALUE["skin"], VALUE["r_ear"]
+    own = np.full((64, 64), VALUE["background"], np.uint8)
+    own[8:56, 12:52] = hair
+    own[16:56, 24:40] = skin
+    own[40 : 40 + tip, 23] = ear  # what hair leaves free of it
+    theirs = own.copy()
+    theirs[20:40, 22:24] = ear
+    image = np.zeros((64, 64, 3), np.float32)
+    builder = SceneBuilder(image, own, 0.01)
+
+    builder.swap("hair", Donor(image, theirs, "other"))
+
+    target = builder.build().target
+    assert (target[20:40, 22:24] == ear).all() == shown

@@ -103,6 +103,21 @@ def test_the_keyboard_alone_paints_and_says_where_it_is(page: Page):
     settled(page, 3)
 
 
+def test_a_brush_that_rests_shows_all_it_has_painted(page: Page):
+    open_sample(page)
+    choose(page, "Hair")
+    x, y, size = face(page)
+    page.evaluate("performance.clearMeasures()")
+    page.mouse.move(x - 0.15 * size, y)
+    page.mouse.down()
+    for step in range(12):  # faster than one repaint
+        page.mouse.move(x + (0.025 * step - 0.15) * size, y)
+    shown = "performance.getEntriesByName('live').length"
+    Studio.until(lambda: page.evaluate(shown) > 1)
+    page.mouse.up()
+    settled(page, 2)
+
+
 def meadow(folder: Path) -> Path:
     """Return a picture in which no face is found: a portrait, but faint and far away."""
     picture = Image.new("RGB", (900, 600), (90, 140, 90))

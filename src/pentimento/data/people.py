@@ -217,8 +217,8 @@ def people_of(
         y, x = y[at], x[at]
         size = np.array([right - left, bottom - top])
         places = (np.stack([x - left, y - top], 1) + 0.5) / size * 256
-        # Hair and hats belong to a person, but to no chart.
-        shown = (mine & (parts > 0))[top:bottom, left:right].astype(np.uint8)
+        # Hair, hats and collars belong to a person, though to no chart: as in COCO's masks.
+        shown = mine[top:bottom, left:right].astype(np.uint8)
         people.append(
             Person(
                 np.array([left, top, right, bottom], np.float32),

@@ -225,3 +225,23 @@ class BoxPredictor(nn.Module):
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Map (R, width) to (R, classes + 1) and (R, 4 * classes)."""
         return self.cls_score(x), self.bbox_pred(x)
+
+
+def start(network: nn.Module) -> None:
+    """Give an R-CNN that learns from nothing its first weights, as detectron2 has them, biases 0.
+
+    Deep heads without norms do not learn from PyTorch's: their signals fade from layer to layer.
+    """
+    for name, module in network.named_modules():
+        if not isinstance(module, nn.Conv2d | nn.ConvTranspose2d | nn.Linear):
+            continue
+        if "rpn_head" in name or "cls_score" in name:
+            nn.init.normal_(module.weight, std=0.01)
+        elif "bbox_pred" in name:
+            nn.init.normal_(module.weight, std=0.001)
+        elif "fpn_" in name or isinstance(module, nn.Linear):
+            nn.init.kaiming_uniform_(module.weight, a=1)
+        else:
+            nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+        if module.bias is not None:
+            nn.init.zeros_(module.bias)

@@ -7,6 +7,7 @@ something is new its low frequencies are used, corrected by the error it makes n
 """
 
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final, Protocol
 
 import cv2
@@ -17,7 +18,7 @@ from pentimento.ops.regions import grow, resized, shrunk
 from pentimento.session.baseline import Note, Painted, Tone, paint
 from pentimento.session.document import Document, Restyle, Swap
 from pentimento.session.faces import Where
-from pentimento.session.scene import Scene
+from pentimento.session.scene import PAINTED, Scene
 from pentimento.session.view import View
 from pentimento.structures import LabelMap
 
@@ -70,6 +71,8 @@ class Repainter:
         self.size = int(portrait.config.size)
         self._codes: dict[View, Any] = {}
         self._before: dict[View, NDArray[np.uint8]] = {}
+        # The networks run beside what is painted before their tone is asked for.
+        self._beside = ThreadPoolExecutor(1, "generator")
 
     def forget(self, view: View) -> None:
         """Drop what was computed for a view."""
@@ -133,7 +136,10 @@ class Repainter:
             after = self.after(view, self._mixed(view, document, donors), scene)
             return _in_frame(self.before(view), after, scene.side, view.zoom)
 
-        return paint(scene, tone, note)
+        new = (scene.target != scene.labels) & np.isin(scene.target, PAINTED)
+        if not (scene.core & new).any():
+            return paint(scene, tone, note)  # most likely nobody asks
+        return paint(scene, self._beside.submit(tone).result, note)
 
     def _mixed(
         self, view: View, document: Document, donors: Mapping[tuple[str, Where], View]

@@ -284,7 +284,8 @@ class SceneBuilder:
         draft.target[skin] = VALUE["skin"]
         for value in (VALUE["l_ear"], VALUE["r_ear"]):
             shown = ears & (donor.labels == value)
-            if shown.any() and not (draft.labels == value).any():
+            # A tip that hair left free is no ear yet: beside it the wall would show through.
+            if shown.sum() > 2 * (draft.labels == value).sum():
                 draft.target[shown] = value
                 draft.swaps.setdefault(value, donor)
         draft.target[theirs] = donor.labels[theirs]

@@ -7,6 +7,7 @@ disk, and if it dies another one starts and sees the picture anew.
 
 import ctypes
 import json
+import os
 import signal
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
@@ -16,6 +17,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Final
 
+import cv2
 import numpy as np
 from PIL import Image
 
@@ -67,7 +69,13 @@ def serve(pipe: Connection, stop_before: ctypes.c_longlong, model: str | None) -
         stop_before: jobs with this number or a smaller one shall end.
         model: folder of a portrait generator, None for the bundled one.
     """
+    import torch  # the server imports this module too, and needs none
+
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the server's to handle
+    # A repaint is hundreds of small pieces. Threads that wait for each other at each of them lose
+    # more than they gain, and seconds as soon as somebody else wants a core.
+    cv2.setNumThreads(1)
+    torch.set_num_threads(max(1, (os.cpu_count() or 1) - 1))  # a core is the browser's
     try:
         desk: _Desk | PentimentoError = _Desk(model)
     except PentimentoError as error:

@@ -322,7 +322,8 @@ canvas.onpointerdown = (event) => {
 };
 
 canvas.onpointermove = (event) => {
-  if (!stage) return;
+  // A mouse that rests reports itself when the page changes beneath it: the keyboard goes on.
+  if (!stage || (cursor?.at && !event.movementX && !event.movementY)) return;
   const point = onCanvas(event);
   const before = pointers.get(event.pointerId);
   cursor?.leave();
@@ -361,7 +362,7 @@ canvas.onpointerup = canvas.onpointercancel = (event) => {
 };
 
 canvas.onpointerleave = () => {
-  if (desk) desk.pointer = null;
+  if (desk && !cursor.at) desk.pointer = null;
   stage?.draw();
 };
 

@@ -5,6 +5,7 @@ import * as api from "./api.js";
 
 const RESTING = 700; // ms without a change before the finer preview is asked for
 const SPACING = 120; // ms between requests during one stroke
+const LOOK = 40; // ms until it is looked again whether the request under way has come back
 
 export class Previewer extends EventTarget {
   #asked = 0;
@@ -12,21 +13,27 @@ export class Previewer extends EventTarget {
   #flying = 0;
   #last = 0;
   #timer = 0;
+  #next = 0;
 
   constructor(sheet) {
     super();
     this.sheet = sheet;
   }
 
-  /** Ask while something is still moving: at most one request is under way. */
+  /** Ask while something is still moving: one request is under way at most, the newest comes next. */
   hurry(commands) {
-    const now = performance.now();
-    if (this.#flying || now - this.#last < SPACING) return;
-    this.#request(commands, "live");
+    clearTimeout(this.#next);
+    const rest = SPACING - (performance.now() - this.#last);
+    if (this.#flying || rest > 0) {
+      this.#next = setTimeout(() => this.hurry(commands), Math.max(rest, LOOK));
+    } else {
+      this.#request(commands, "live");
+    }
   }
 
   /** Ask for what is there now, and for a finer picture once it is shown and the person rests. */
   async ask(commands) {
+    clearTimeout(this.#next);
     clearTimeout(this.#timer);
     await this.#request(commands, "quick");
     const newest = this.#asked;
@@ -37,6 +44,7 @@ export class Previewer extends EventTarget {
   }
 
   stop() {
+    clearTimeout(this.#next);
     clearTimeout(this.#timer);
     this.#shown = Infinity;
   }

@@ -50,6 +50,7 @@ from pentimento.nn.rcnn import (
     by_anchor,
     level_anchors,
     proposals,
+    start,
 )
 from pentimento.ops.charts import Charts, painted, read_charts
 from pentimento.ops.frames import cut, inverse, moved, similarity
@@ -148,7 +149,7 @@ def compact() -> Config:
         parts=15, norm="group", stem=16, blocks=(1, 2, 2, 1), width=48, box_width=128,
         chart_width=48, chart_layers=4, pooled=14, anchors=(12, 24, 48, 96, 160), canonical=64,
         size=128, points=100, anchors_drawn=64, regions_drawn=24, charted=0.5, before=200,
-        after=50, point_weight=0.02, coarse_weight=2.0, batch_size=8, steps=20_000, lr=1e-3,
+        after=50, point_weight=0.02, coarse_weight=2.0, batch_size=8, steps=20_000, lr=2e-3,
     )  # fmt: skip
 
 
@@ -250,6 +251,8 @@ class DenseRCNN(nn.Module):
                 "densepose_predictor": ChartPredictor(c.chart_width, c.coarse, c.parts),
             }
         )
+        if c.norm == "group":  # frozen norms come with weights
+            start(self)
 
     def features(self, image: Tensor) -> list[Tensor]:
         """Return the pyramid (strides 4 to 64) of pictures (N, 3, H, W), BGR 0..255."""
@@ -328,13 +331,9 @@ class DenseRCNN(nn.Module):
         levels = self.features(image[None])
         logits, deltas = self.proposal_generator["rpn_head"](levels)
         proposed, _ = proposals(
-            [x[0] for x in logits],
-            [x[0] for x in deltas],
-            level_anchors(levels, c.anchors),
-            size,
-            before=before or c.before,
-            after=after or c.after,
-        )
+            [x[0] for x in logits], [x[0] for x in deltas], level_anchors(levels, c.anchors), size,
+            before=before or c.before, after=after or c.after,
+        )  # fmt: skip
         scores, offsets = self.boxes(levels, [proposed])
         score = scores.softmax(1)[:, 0]
         found = clip_boxes(shift_boxes(offsets, proposed, BOX_WEIGHTS), *size)

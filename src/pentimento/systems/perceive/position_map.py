@@ -89,7 +89,7 @@ def paper() -> Config:
 
 def compact() -> Config:
     """Return a network half as wide at 128² for a CPU."""
-    return Config(size=128, width=8, tail=12, steps=4000, lr=4e-3, schedule="cosine")
+    return Config(size=128, width=8, tail=12, steps=4000, lr=1e-3, schedule="cosine")
 
 
 def tiny() -> Config:
