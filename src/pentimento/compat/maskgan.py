@@ -106,7 +106,7 @@ def recognises(official: Mapping[str, Tensor]) -> bool:
     return "enc_style.model_last.1.weight" in official
 
 
-def _config(shapes: Mapping[str, Sequence[int]]) -> Config:
+def config_of(shapes: Mapping[str, Sequence[int]]) -> Config:
     """Infer the configuration from the shapes of an official generator."""
     blocks = [
         int(found[1])
@@ -131,7 +131,7 @@ def from_official(official: Mapping[str, Tensor]) -> tuple[MaskGAN, dict[str, st
     Raises:
         CheckpointError: it is another network's state, or not complete.
     """
-    config = _config({key: tuple(tensor.shape) for key, tensor in official.items()})
+    config = config_of({key: tuple(tensor.shape) for key, tensor in official.items()})
     system = MaskGAN(config)
     network = system.networks["generator"]
     keys = generator(config.downs, config.blocks)

@@ -89,7 +89,7 @@ def whole(structure_downs: int = 4) -> KeyMap:
     return KeyMap("the swapping autoencoder", official, unused)
 
 
-def _config(shapes: Mapping[str, Sequence[int]]) -> Config:
+def config_of(shapes: Mapping[str, Sequence[int]]) -> Config:
     """Infer the configuration from the shapes of a whole official checkpoint.
 
     Raises:
@@ -140,7 +140,7 @@ def from_official(official: Mapping[str, Tensor]) -> SwappingAutoencoder:
     Raises:
         CheckpointError: it is another network's state, or not complete.
     """
-    config = _config({key: tuple(tensor.shape) for key, tensor in official.items()})
+    config = config_of({key: tuple(tensor.shape) for key, tensor in official.items()})
     system = SwappingAutoencoder(config)
     keys = whole(config.structure_downs)
     system.networks.load_state_dict(keys.from_official(official, system.networks.state_dict()))
