@@ -10,7 +10,8 @@ share of theirs, `looks` the perceptual distance from them.
 
 | GROUP | what is compared |
 |---|---|
-| `losses` | pix2pix: L1, GAN, cGAN, L1+GAN, L1+cGAN (Isola et al. 2017, table 1) |
+| `losses` | pix2pix: L1, GAN, cGAN, L1+GAN, L1+cGAN (Isola et al. 2017, table 1); the last also |
+| | without transposed convolutions, whose checkerboards a parser does not like |
 | `cycle` | CycleGAN with and without the cycle loss (Zhu et al. 2017, table 4); no identity loss |
 | `features` | pix2pixHD's global generator with and without feature matching |
 
@@ -77,6 +78,7 @@ GROUPS: Final = {
             "cGAN": "l1_weight=0",
             "L1+GAN": "conditional=false",
             "L1+cGAN": "",
+            "L1+cGAN, resize": "resize=true",
         },
     ),
     "cycle": _arms(

@@ -370,14 +370,15 @@ class StyleTransfer:
         Args:
             condition: (B, 3, H, W) in [-1, 1], at least 32 pixels on each side.
             steps: of Adam.
-            lr: its learning rate, in units of the pixels.
+            lr: its learning rate, in units of the pixels; it falls over the second half.
 
         Returns:
             (B, 3, H, W) in [-1, 1].
         """
         pixels = condition.clone().requires_grad_()
-        optimizer = torch.optim.Adam([pixels], lr)
-        for _ in range(steps):
+        optimizer, factor = torch.optim.Adam([pixels], lr), linear_decay(0.5)
+        for step in range(steps):
+            optimizer.param_groups[0]["lr"] = lr * factor(step / steps)
             optimizer.zero_grad()
             loss = torch.stack(list(self._terms(pixels, condition).values())).sum()
             loss.backward()  # type: ignore[no-untyped-call]  # torch has no type for it
