@@ -156,7 +156,7 @@ def table(scores: dict[str, list[dict[str, float]]]) -> str:
 @click.option("--backbone", default="lean", show_default=True)
 @click.option("--size", default=128, show_default=True, help="Side of the training pictures.")
 @click.option("--pictures", default=3000, show_default=True, help="To train on.")
-@click.option("--steps", default=1200, show_default=True, help="Of 16 pictures.")
+@click.option("--steps", default=1000, show_default=True, help="Of 16 pictures.")
 @click.option("--weights", nargs=3, type=float, default=(0.25, 0.1, 0.1), show_default=True)
 @click.option("--seeds", default=3, show_default=True, help="Runs of every row.")
 @click.option("--unseen", default=400, show_default=True, help="Pictures to score on.")

@@ -35,14 +35,17 @@ from pentimento.data.faces import (
     read_rgb,
 )
 from pentimento.errors import DataError
+from pentimento.world.portraits import builtin_heads
 from pentimento.world.positions import Layout, layout, positions
 
-__all__ = ["Layout", "PositionFaces", "PositionSample", "layout", "open_positions"]
+__all__ = ["Layout", "PositionFaces", "PositionSample", "layout", "neutral", "open_positions"]
 
 
 Split = Literal["train", "val"]
 _WORLD_SIDE: Final = 192  # px, of portraits that are drawn on demand
 _OFF: Final = 0.02  # of the side, that landmarks of the same world differ at most
+_FRONT: Final = ((0.37, -0.4, 0.37), (0.52, 3.36, -0.38))
+"""Scale and shift that lay the neutral head where 200 portraits show theirs on average."""
 
 
 @dataclass(frozen=True)
@@ -130,6 +133,13 @@ def open_positions(spec: str, split: Split, size: int, side: int, *, varied: boo
     weights = [weight if split == "train" else 1.0 for weight, _ in named]
     sources = [_source(source, split, side) for _, source in named]
     return PositionFaces(sources, weights, size, varied=varied)
+
+
+def neutral(side: int) -> NDArray[np.float32]:
+    """Return the map (T, T, 3) of the neutral head seen from the front, 0 where no face is."""
+    shape, (scale, shift) = layout(side), _FRONT
+    placed = builtin_heads().neutral * np.array(scale) + np.array(shift)
+    return np.asarray(np.einsum("ijk,ijkc->ijc", shape.shares, placed[shape.corners]), np.float32)
 
 
 def _source(source: str, split: Split, side: int) -> list[Placed]:
