@@ -39,6 +39,7 @@ from pentimento.data.positions import (
     open_positions,
 )
 from pentimento.engine.system import OptimizerSpec, Split, Terms, Update
+from pentimento.nn.pointwise import PointwiseConv
 
 _RANGE: Final = 1.1  # what the sigmoid spans, in sides of the crop
 _MIDDLE: Final = 0.55  # added to z, which is 0 in the middle of the face
@@ -164,7 +165,7 @@ class Residual(nn.Module):
         super().__init__()
         middle = outputs // 2
         self.shortcut = (
-            nn.Conv2d(inputs, outputs, 1, stride, bias=False)
+            PointwiseConv(inputs, outputs, stride)
             if stride > 1 or inputs != outputs
             else nn.Identity()
         )
