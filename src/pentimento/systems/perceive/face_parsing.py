@@ -33,6 +33,7 @@ from pentimento.data.faces import Faces, FaceSample, open_faces
 from pentimento.engine.system import Dataset, OptimizerSpec, Split, Terms, Update
 from pentimento.labels import CELEBAMASK19, IGNORE
 from pentimento.metrics.segmentation import Confusion
+from pentimento.nn.pointwise import PointwiseConv
 from pentimento.structures import LabelMap
 
 CLASSES: Final = len(CELEBAMASK19)
@@ -187,9 +188,7 @@ class Residual(nn.Module):
         self.downsample = (
             None
             if (inputs, stride) == (outputs, 1)
-            else nn.Sequential(
-                nn.Conv2d(inputs, outputs, 1, stride, bias=False), nn.BatchNorm2d(outputs)
-            )
+            else nn.Sequential(PointwiseConv(inputs, outputs, stride), nn.BatchNorm2d(outputs))
         )
 
     def forward(self, x: Tensor) -> Tensor:
