@@ -22,7 +22,7 @@ from typing import Final, Literal
 
 import numpy as np
 
-from pentimento.data.faces import PICTURES, read_values
+from pentimento.data.faces import PICTURES, read_values, split_of
 from pentimento.data.labelled import read_integers
 from pentimento.data.pairs import partner_name
 from pentimento.errors import DataError, PictureError
@@ -32,7 +32,7 @@ from pentimento.labels import CELEBAMASK19, IGNORE
 Reads = Literal["picture", "classes", "instances"]
 _PHASES: Final = ("train", "val", "test")
 _BAD_SHARE: Final = 0.05  # training stops beyond it
-_SPLIT_LEAST: Final = 20  # fewer files may leave nothing for validation
+_SPLIT_LEAST: Final = 20  # fewer files leave hardly any for validation
 
 
 @dataclass(frozen=True)
@@ -94,17 +94,12 @@ def validate(spec: str, *, classes: int | None = None, paired: bool = False) -> 
         if not folder.is_dir():
             raise DataError(f"{folder}: no such folder")
     if len(folders) == 2:
-        report = Report("two folders of partners")
-        _check_partners(report, {str(f): _read(report, f, "picture") for f in folders})
-        return report
+        return _partners(folders, "two folders of partners")
     folder = folders[0]
     if (folder / "images").is_dir() and (folder / "labels").is_dir():
         return _faces(folder, classes)
     if (folder / "A").is_dir() and (folder / "B").is_dir():
-        report = Report("A/ and B/ of partners")
-        sides = {str(folder / n): _read(report, folder / n, "picture") for n in "AB"}
-        _check_partners(report, sides)
-        return report
+        return _partners([folder / "A", folder / "B"], "A/ and B/ of partners")
     if any((folder / f"train{end}").is_dir() for end in ("_label", "_img")):
         return _in_phases(folder, "pix2pixHD", ("_label", "_img", "_inst"), classes, paired=True)
     if any((folder / f"train_{end}").is_dir() for end in "AB"):
@@ -128,11 +123,22 @@ def validate(spec: str, *, classes: int | None = None, paired: bool = False) -> 
 # --- layouts --------------------------------------------------------------------------------------
 
 
+def _partners(folders: Iterable[Path], layout: str) -> Report:
+    report = Report(layout)
+    sides = {str(folder): _read(report, folder, "picture") for folder in folders}
+    _check_partners(report, sides)
+    for name, side in sides.items():
+        _check_held_out(report, name, side)
+    return report
+
+
 def _side_by_side(folder: Path) -> Report:
     report = Report("side by side, A | B")
     for phase in _PHASES:
         if (folder / phase).is_dir():
-            for seen in _readable(_read(report, folder / phase, "picture")):
+            side = _read(report, folder / phase, "picture")
+            _check_split(report, folder, phase, "", side)
+            for seen in _readable(side):
                 if seen.size[1] % 2:
                     report.problems.append(
                         Problem(
@@ -141,7 +147,6 @@ def _side_by_side(folder: Path) -> Report:
                             "join A and B again, each of the same width",
                         )
                     )
-    _check_split(report, folder, "")
     return report
 
 
@@ -165,9 +170,9 @@ def _in_phases(
         if paired:
             _check_partners(report, sides)
         for name, side in sides.items():
+            _check_split(report, folder, phase, name.removeprefix(phase), side)
             if name.endswith("_label"):
                 _check_classes(report, _readable(side), classes)
-    _check_split(report, folder, needed[0])
     return report
 
 
@@ -289,12 +294,21 @@ def _check_classes(report: Report, side: Iterable[_Seen], classes: int | None) -
         )
 
 
-def _check_split(report: Report, folder: Path, end: str) -> None:
-    held_out = any((folder / f"{phase}{end}").is_dir() for phase in ("val", "test"))
-    count = report.counts.get(str(folder / f"train{end}"), 0)
-    if not held_out and count < _SPLIT_LEAST:
-        what = f"no val{end}/ or test{end}/, and {count} files are few to hold a tenth back"
-        report.notes.append(Problem(str(folder), what, f"put some files into val{end}/"))
+def _check_split(report: Report, folder: Path, phase: str, end: str, side: Side) -> None:
+    held_out = any((folder / f"{other}{end}").is_dir() for other in ("val", "test"))
+    if phase == "train" and end != "_inst" and not held_out:
+        _check_held_out(report, str(folder / f"train{end}"), side, f"put some into val{end}/")
+
+
+def _check_held_out(report: Report, where: str, side: Side, mend: str = "add files") -> None:
+    """Check that a tenth, chosen by name, can be held out for validation."""
+    empty = [split for split in ("train", "val") if split not in map(split_of, side)]
+    if side and empty:
+        what = f"none of its {len(side)} files falls into {empty[0]}, where training would stop"
+        report.problems.append(Problem(where, what, f"{mend}; about a tenth is held out, by name"))
+    elif len(side) < _SPLIT_LEAST:
+        what = f"{len(side)} files are few to hold a tenth back"
+        report.notes.append(Problem(where, what, mend))
 
 
 def _text(seen: _Seen) -> str:
