@@ -5,7 +5,8 @@
 Rendered scenes of unseen seeds are searched as `pentimento see` searches photos, down to a score of
 0.02. A face is found where some box overlaps the true one by half, tight where by three quarters,
 shown where the found box has at least the score of 0.5 that `see` asks for. Faces count as in the
-card: at least half seen and 10 pixels large. Angles are degrees to either side.
+card: at least half seen, 10 pixels large and turned by 90 degrees at most. Angles are degrees to
+either side.
 """
 
 import os
@@ -19,7 +20,7 @@ import click
 import numpy as np
 import torch
 
-from pentimento.data.collage import SEEN, SMALLEST
+from pentimento.data.collage import SEEN, SMALLEST, TURNED
 from pentimento.data.crowds import VAL_SEEDS
 from pentimento.metrics.detection import average_precision
 from pentimento.ops.boxes import iou
@@ -31,7 +32,7 @@ from pentimento.world.scenes import scene
 _SCENE: Final = (384, 512)
 _BINS: Final = {
     "size, px": (SMALLEST, 14, 20, 32, 64, 1000),
-    "yaw": (0, 15, 30, 45, 181),
+    "yaw": (0, 15, 30, 45, TURNED + 1),
     "pitch": (0, 10, 20, 91),
     "roll": (0, 10, 20, 181),
     "share seen": (SEEN, 0.7, 0.85, 0.95, 1.01),
@@ -48,7 +49,10 @@ def main(finder: str | None, unseen: int) -> None:
     truths, answers, rows = [], [], []
     for seed in range(VAL_SEEDS, VAL_SEEDS + unseen):
         drawn = scene(seed, _SCENE)
-        faces = [s.face for s in drawn.segments if s.face and s.face.visible >= SEEN]
+        faces = [
+            s.face for s in drawn.segments
+            if s.face and s.face.visible >= SEEN and abs(s.face.pose[0]) <= TURNED
+        ]  # fmt: skip
         boxes = np.array([face.box for face in faces], np.float32).reshape(-1, 4)
         size = np.sqrt((boxes[:, 2:] - boxes[:, :2]).prod(1))
         found = detect(drawn.picture, model, 0.02)

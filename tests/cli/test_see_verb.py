@@ -26,6 +26,7 @@ class Finder:
             boxes=Boxes(np.array([row] * count, np.float32).reshape(-1, 4),
                         np.full(count, 0.9, np.float32)),
             points=np.array([points] * count, np.float32).reshape(-1, 5, 2),
+            vertices=np.zeros((count, 0, 3), np.float32),
         )  # fmt: skip
 
 

@@ -30,7 +30,10 @@ class DiscFinder:
         rows = rows[kept]
         middle = (rows[:, None, :2] + rows[:, None, 2:]) / 2
         points = middle + np.zeros((1, 5, 1), np.float32)
-        return SimpleNamespace(boxes=Boxes(rows, np.array(scores, np.float32)[kept]), points=points)
+        return SimpleNamespace(
+            boxes=Boxes(rows, np.array(scores, np.float32)[kept]), points=points,
+            vertices=np.concatenate([rows[:, :2], rows[:, 2:] - rows[:, :2]], 1)[:, None, :3],
+        )  # fmt: skip
 
 
 def discs(height: int, width: int, *circles: tuple[int, int, int]) -> np.ndarray:
@@ -58,6 +61,9 @@ def test_a_face_of_any_size_is_found_once_in_a_photo_of_any_size(height, width, 
     wanted = np.array([x - radius, y - radius, x + radius, y + radius])
     assert np.abs(face.box - wanted).max() < 2 + 0.1 * radius
     np.testing.assert_allclose(face.points[2], [x, y], atol=2 + 0.1 * radius)
+    # Its vertex is the upper left corner; its depth, a length, is the width.
+    wanted = [x - radius, y - radius, 2 * radius]
+    np.testing.assert_allclose(face.vertices[0], wanted, atol=4 + 0.2 * radius)
 
 
 def test_faces_on_the_edges_of_tiles_are_found_once_and_whole():
@@ -99,7 +105,8 @@ def test_a_part_of_a_face_is_not_a_second_face():
             rows = np.array([*found.boxes.xyxy, eye], np.float32)
             scores = np.array([*found.boxes.scores, 0.8], np.float32)
             points = np.concatenate([found.points, found.points[:1]])
-            return SimpleNamespace(boxes=Boxes(rows, scores), points=points)
+            vertices = np.concatenate([found.vertices, found.vertices[:1]])
+            return SimpleNamespace(boxes=Boxes(rows, scores), points=points, vertices=vertices)
 
     assert len(detect(discs(200, 200, (100, 100, 60)), WithAnEye())) == 1
 
@@ -130,8 +137,9 @@ def test_a_face_seen_twice_is_where_it_was_seen_on_average():
             shift = np.float32(8 * (len(self.looked) % 2))
             rows = found.boxes.xyxy + shift
             return SimpleNamespace(
-                boxes=Boxes(rows, found.boxes.scores), points=found.points + shift
-            )
+                boxes=Boxes(rows, found.boxes.scores), points=found.points + shift,
+                vertices=found.vertices,
+            )  # fmt: skip
 
     (steady,) = detect(discs(192, 300, (150, 90, 40)), DiscFinder())
     (face,) = detect(discs(192, 300, (150, 90, 40)), Wavering())

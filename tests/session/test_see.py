@@ -1,12 +1,19 @@
 import json
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from pycocotools.coco import COCO
 
+from pentimento import models
+from pentimento.engine import rng
+from pentimento.errors import CheckpointError
+from pentimento.session.models import load_finder
 from pentimento.session.see import POINT_NAMES, coco, see_faces
 from pentimento.structures import Boxes
+from pentimento.systems.perceive import retinaface
+from pentimento.systems.perceive.retinaface import RetinaFace
 
 FIVE = np.array([[40, 50], [60, 50], [50, 62], [42, 74], [58, 74]], np.float32)
 
@@ -22,7 +29,9 @@ class Finder:
         if not image.any():
             rows, points = rows[:0], points[:0]
         return SimpleNamespace(
-            boxes=Boxes(rows, np.full(len(rows), 0.87, np.float32)), points=points
+            boxes=Boxes(rows, np.full(len(rows), 0.87, np.float32)),
+            points=points,
+            vertices=np.zeros((len(rows), 0, 3), np.float32),
         )
 
 
@@ -65,7 +74,7 @@ def test_a_profile_whose_eyes_lie_together_is_seen_without_landmarks():
             found = super().predict(image, threshold=threshold)
             points = found.points.copy()
             points[:, 1] = points[:, 0] + 0.3
-            return SimpleNamespace(boxes=found.boxes, points=points)
+            return SimpleNamespace(boxes=found.boxes, points=points, vertices=found.vertices)
 
     (face,) = see_faces(grey(), "a.png", Profile(), Marker()).faces
     assert face.landmarks is None
@@ -98,6 +107,39 @@ def test_the_json_is_read_by_coco_s_own_tools(marker, tmp_path):
     assert annotation["face_valid"] == (marker is not None)
     assert len(annotation.get("face_kpts", [])) == (204 if marker else 0)
     assert set(annotation["pose"]) == {"yaw", "pitch", "roll"}
+
+
+def test_a_finder_with_a_surface_adds_it_in_the_photo_s_pixels():
+    class Surface(Finder):
+        """Lays a vertex on every corner of the box, the lower ones ten pixels deep."""
+
+        def predict(self, image: np.ndarray, *, threshold: float = 0.5) -> SimpleNamespace:
+            found = super().predict(image, threshold=threshold)
+            left, top, right, bottom = found.boxes.xyxy.T
+            flat = np.stack([left, top, right, top, left, bottom, right, bottom], 1)
+            depth = np.tile(np.float32([0, 0, 10, 10]), (len(left), 1))
+            found.vertices = np.concatenate([flat.reshape(-1, 4, 2), depth[..., None]], 2)
+            return found
+
+    assert "vertices" not in see_faces(grey(), "a.png", Finder()).coco()["annotations"][0]
+    (annotation,) = see_faces(grey(), "a.png", Surface()).coco()["annotations"]
+    corners = [28, 26, 0, 72, 26, 0, 28, 92, 10, 72, 92, 10]
+    assert annotation["vertices"] == pytest.approx(corners, abs=0.5)
+
+
+def test_a_finder_of_one_s_own_is_taken_if_it_finds_points(tmp_path):
+    for name, points in (("whole", True), ("boxes", False)):
+        rng.seed(0)
+        system = RetinaFace(replace(retinaface.tiny(), points=points))
+        models.save(system, tmp_path / name, "# A finder\n")
+    finder = load_finder(tmp_path / "whole")
+    seen = see_faces(np.random.default_rng(0).integers(0, 255, (64, 64, 3), np.uint8), "a.png",
+                     finder, threshold=0.01)  # fmt: skip
+    entries = seen.coco()["annotations"]
+    assert entries
+    assert all(len(entry["vertices"]) == 3 * finder.config.vertices for entry in entries)
+    with pytest.raises(CheckpointError, match="boxes alone"):
+        load_finder(tmp_path / "boxes")
 
 
 def test_the_overlay_marks_the_face_and_leaves_the_rest():

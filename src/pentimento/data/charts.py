@@ -12,7 +12,6 @@ texture of its own, 4 is the neck, a separate island of the head's texture.
 """
 
 import zipfile
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from pathlib import Path
@@ -26,10 +25,11 @@ from pentimento.data.augment import occlude, photograph
 from pentimento.data.faces import (
     Draws,
     FaceSample,
+    Readable,
     data_folder,
     drawn_once,
+    draws_of,
     files_by_stem,
-    named_sources,
     one_side,
     portrait_seeds,
     read_rgb,
@@ -64,49 +64,32 @@ class ChartSample:
     person: str
 
 
+Charted = Readable[tuple[NDArray[Any], ...]]
+"""Its `read` returns image, labels (H, W), uv (H, W, 2) and covered (H, W)."""
+
+
 @dataclass(frozen=True)
-class Charted:
-    """A face that can be read at its own size.
-
-    Attributes:
-        person: who it is.
-        read: returns image, labels (H, W), uv (H, W, 2) and covered (H, W).
-        split: as in `data.faces.Face`.
-    """
-
-    person: str
-    read: Callable[[], tuple[NDArray[Any], ...]]
-    split: Split | None = None
-
-
 class ChartFaces:
     """Faces of one split; the engine's `Dataset` of `ChartSample`."""
 
-    def __init__(
-        self,
-        sources: Sequence[Sequence[Charted]],
-        weights: Sequence[float],
-        size: int,
-        *,
-        varied: bool,
-    ) -> None:
-        self._size, self._varied = size, varied
-        self._draws = Draws(sources, weights)
+    draws: Draws[Charted]
+    size: int
+    varied: bool
 
     def __len__(self) -> int:
         """Return the number of draws of one epoch."""
-        return len(self._draws)
+        return len(self.draws)
 
     def sample(self, index: int, rng: np.random.Generator) -> ChartSample:
         """Return face `index`; `rng` chooses among those that share a draw, and varies."""
-        face = self._draws.pick(index, rng)
+        face = self.draws.pick(index, rng)
         image, labels, uv, covered = face.read()
         part = parts_of(labels, uv, covered)
-        matrix = placed(image.shape[0], self._size, rng if self._varied else None)
-        image = moved(image, matrix, self._size, cv2.INTER_AREA, cv2.BORDER_REPLICATE)
-        part = moved(part, matrix, self._size, cv2.INTER_NEAREST)
-        uv = moved(uv.astype(np.float32), matrix, self._size, cv2.INTER_NEAREST)
-        if self._varied:
+        matrix = placed(image.shape[0], self.size, rng if self.varied else None)
+        image = moved(image, matrix, self.size, cv2.INTER_AREA, cv2.BORDER_REPLICATE)
+        part = moved(part, matrix, self.size, cv2.INTER_NEAREST)
+        uv = moved(uv.astype(np.float32), matrix, self.size, cv2.INTER_NEAREST)
+        if self.varied:
             sample = FaceSample(image, part, face.person)
             if rng.random() < 0.3:
                 sample = occlude(sample, rng)
@@ -137,11 +120,8 @@ def open_charts(spec: str, split: Split, size: int, *, varied: bool | None = Non
     Raises:
         DataError: a source does not exist, is no known layout, or has no face in this split.
     """
-    named = named_sources(spec)
-    weights = [weight if split == "train" else 1.0 for weight, _ in named]
-    sources = [_open_source(source, split) for _, source in named]
     wide = split == "train" if varied is None else varied
-    return ChartFaces(sources, weights, size, varied=wide)
+    return ChartFaces(draws_of(spec, split, _open_source), size, wide)
 
 
 def placed(old: int, new: int, rng: np.random.Generator | None) -> NDArray[np.float64]:

@@ -32,6 +32,9 @@ _MIRRORED: Final = np.array([1, 0, 2, 4, 3])
 SEEN: Final = 0.5
 """Share of a face that must be seen for it to count."""
 
+TURNED: Final = 90.0
+"""Degrees to either side; of a head that is turned further, no face is seen."""
+
 
 @dataclass(frozen=True)
 class Crowd:

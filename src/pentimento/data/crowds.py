@@ -29,7 +29,7 @@ from typing import Any, Final, Literal
 
 import numpy as np
 
-from pentimento.data.collage import POINTS, SEEN, Crowd, Portrait, compose, window
+from pentimento.data.collage import POINTS, SEEN, TURNED, Crowd, Portrait, compose, window
 from pentimento.data.faces import (
     VALIDATION_SHARE,
     cache_folder,
@@ -178,7 +178,7 @@ def _rendered(source: str, split: str, vertices: int) -> list[Read]:
 @lru_cache(maxsize=1000)  # some 600 MB
 def read_scene(seed: int, vertices: int = 0) -> Crowd:
     """Return a rendered scene with the faces that are half seen, or draw it and keep it."""
-    return _kept("scenes", seed, _draw_scene, vertices)
+    return _kept("crowds", seed, _draw_scene, vertices)
 
 
 @lru_cache(maxsize=3000)  # some 600 MB
@@ -211,7 +211,7 @@ def _draw_scene(seed: int) -> Crowd:
 
     drawn = scene(seed, _SCENE)
     faces = [each.face for each in drawn.segments if each.face]
-    seen = [face for face in faces if face.visible >= SEEN]
+    seen = [face for face in faces if face.visible >= SEEN and abs(face.pose[0]) <= TURNED]
     return Crowd(
         drawn.picture,
         np.array([face.box for face in seen], np.float32).reshape(-1, 4),

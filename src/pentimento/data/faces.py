@@ -96,6 +96,21 @@ KnownT = TypeVar("KnownT", bound=Known)
 T = TypeVar("T")
 
 
+@dataclass(frozen=True)
+class Readable(Generic[T]):
+    """A face that can be read at its own size.
+
+    Attributes:
+        person: who it is.
+        read: returns the picture and its truths.
+        split: as in `Face`.
+    """
+
+    person: str
+    read: Callable[[], T]
+    split: Literal["train", "val"] | None = None
+
+
 class Draws(Generic[T]):
     """Things of weighed sources; one epoch draws each of a source about `weight` times."""
 
@@ -118,20 +133,20 @@ class Draws(Generic[T]):
         return self._things[int(rng.integers(low, high))]
 
 
+@dataclass(frozen=True)
 class Faces:
     """Faces of one split at one size; the engine's `Dataset` of `FaceSample`."""
 
-    def __init__(self, sources: Sequence[Sequence[Face]], weights: Sequence[float], size: int):
-        self.size = size
-        self._draws = Draws(sources, weights)
+    draws: Draws[Face]
+    size: int
 
     def __len__(self) -> int:
         """Return the number of draws of one epoch."""
-        return len(self._draws)
+        return len(self.draws)
 
     def sample(self, index: int, rng: np.random.Generator) -> FaceSample:
         """Return face `index`; `rng` chooses among the faces that share a draw."""
-        return self._draws.pick(index, rng).read(self.size)
+        return self.draws.pick(index, rng).read(self.size)
 
 
 def open_faces(spec: str, split: Literal["train", "val"], size: int) -> Faces:
@@ -145,9 +160,18 @@ def open_faces(spec: str, split: Literal["train", "val"], size: int) -> Faces:
     Raises:
         DataError: a source does not exist, is no known layout, or has no face in this split.
     """
+    return Faces(draws_of(spec, split, _open_source), size)
+
+
+def draws_of(
+    spec: str,
+    split: Literal["train", "val"],
+    open_source: Callable[[str, Literal["train", "val"]], Sequence[T]],
+) -> Draws[T]:
+    """Return the draws of a specification; weights count in training alone."""
     named = named_sources(spec)
     weights = [weight if split == "train" else 1.0 for weight, _ in named]
-    return Faces([_open_source(source, split) for _, source in named], weights, size)
+    return Draws([open_source(source, split) for _, source in named], weights)
 
 
 def named_sources(spec: str) -> list[tuple[float, str]]:

@@ -17,7 +17,6 @@ detector is exact; in training by much more, and turned.
 """
 
 import json
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from pathlib import Path
@@ -31,10 +30,11 @@ from pentimento.data.augment import occlude, photograph
 from pentimento.data.faces import (
     Draws,
     FaceSample,
+    Readable,
     data_folder,
     drawn_once,
+    draws_of,
     files_by_stem,
-    named_sources,
     one_side,
     portrait_seeds,
     read_rgb,
@@ -89,53 +89,36 @@ class LandmarkSample:
     person: str
 
 
+Marked = Readable[tuple[NDArray[np.uint8], dict[int, NDArray[Any]]]]
+"""Its `read` returns the picture (H, W, 3) uint8, and all sets of points that are known, by their
+number; 68 is always among them."""
+
+
 @dataclass(frozen=True)
-class Marked:
-    """A picture whose face has known landmarks.
-
-    Attributes:
-        person: who it is.
-        read: the picture (H, W, 3) uint8, its 68 points (68, 2) in pixels, and all sets that are
-            known, by their number of points.
-        split: as in `data.faces.Face`.
-    """
-
-    person: str
-    read: Callable[[], tuple[NDArray[np.uint8], dict[int, NDArray[Any]]]]
-    split: Split | None = None
-
-
 class Landmarks:
     """Crops of one split; the engine's `Dataset` of `LandmarkSample`."""
 
-    def __init__(
-        self,
-        sources: Sequence[Sequence[Marked]],
-        weights: Sequence[float],
-        size: int,
-        count: int,
-        *,
-        varied: bool,
-    ) -> None:
-        self._size, self._count, self._varied = size, count, varied
-        self._draws = Draws(sources, weights)
+    draws: Draws[Marked]
+    size: int
+    count: int
+    varied: bool
 
     def __len__(self) -> int:
         """Return the number of draws of one epoch."""
-        return len(self._draws)
+        return len(self.draws)
 
     def sample(self, index: int, rng: np.random.Generator) -> LandmarkSample:
         """Return face `index`; `rng` chooses among those that share a draw, and varies."""
-        face = self._draws.pick(index, rng)
+        face = self.draws.pick(index, rng)
         image, sets = face.read()
-        points = chosen(sets, self._count, face.person)
-        quad = jittered(crop_of(sets[68]), rng, varied=self._varied)
-        matrix = crop_to_picture(quad, self._size)
-        crop = np.rint(cut(image, matrix, self._size)).astype(np.uint8)
+        points = chosen(sets, self.count, face.person)
+        quad = jittered(crop_of(sets[68]), rng, varied=self.varied)
+        matrix = crop_to_picture(quad, self.size)
+        crop = np.rint(cut(image, matrix, self.size)).astype(np.uint8)
         back = invert(matrix)
         placed = points @ back[:, :2].T + back[:, 2]
         corners = sets[68][[36, 45]] @ back[:, :2].T
-        if self._varied:
+        if self.varied:
             crop, placed = varied(crop, placed, rng)
         span = float(np.hypot(*(corners[1] - corners[0])))
         return LandmarkSample(crop, placed.astype(np.float32), span, face.person)
@@ -156,11 +139,8 @@ def open_landmarks(
     Raises:
         DataError: a source does not exist, is no known layout, or has no face in this split.
     """
-    named = named_sources(spec)
-    weights = [weight if split == "train" else 1.0 for weight, _ in named]
-    sources = [_open_source(source, split) for _, source in named]
     wide = split == "train" if varied is None else varied
-    return Landmarks(sources, weights, size, count, varied=wide)
+    return Landmarks(draws_of(spec, split, _open_source), size, count, wide)
 
 
 def chosen(sets: dict[int, NDArray[Any]], count: int, who: str) -> NDArray[Any]:

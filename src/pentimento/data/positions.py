@@ -11,7 +11,6 @@ Alphabet: S side of the picture; T side of the map.
 """
 
 import json
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -26,23 +25,27 @@ from pentimento.data.charts import moved, placed
 from pentimento.data.faces import (
     Draws,
     FaceSample,
+    Readable,
     data_folder,
     drawn_once,
+    draws_of,
     files_by_stem,
-    named_sources,
     one_side,
     portrait_seeds,
     read_rgb,
 )
 from pentimento.errors import DataError
+from pentimento.world.portraits import builtin_heads
 from pentimento.world.positions import Layout, layout, positions
 
-__all__ = ["Layout", "PositionFaces", "PositionSample", "layout", "open_positions"]
+__all__ = ["Layout", "PositionFaces", "PositionSample", "layout", "neutral", "open_positions"]
 
 
 Split = Literal["train", "val"]
 _WORLD_SIDE: Final = 192  # px, of portraits that are drawn on demand
 _OFF: Final = 0.02  # of the side, that landmarks of the same world differ at most
+_FRONT: Final = ((0.37, -0.4, 0.37), (0.52, 3.36, -0.38))
+"""Scale and shift that lay the neutral head where 200 portraits show theirs on average."""
 
 
 @dataclass(frozen=True)
@@ -60,52 +63,35 @@ class PositionSample:
     person: str
 
 
+Placed = Readable[tuple[NDArray[np.uint8], NDArray[np.float32]]]
+"""Its `read` returns image (H, H, 3) and positions (T, T, 3)."""
+
+
 @dataclass(frozen=True)
-class Placed:
-    """A face that can be read at its own size.
-
-    Attributes:
-        person: who it is.
-        read: returns image (H, H, 3) and positions (T, T, 3).
-        split: as in `data.faces.Face`.
-    """
-
-    person: str
-    read: Callable[[], tuple[NDArray[np.uint8], NDArray[np.float32]]]
-    split: Split | None = None
-
-
 class PositionFaces:
     """Faces of one split; the engine's `Dataset` of `PositionSample`."""
 
-    def __init__(
-        self,
-        sources: Sequence[Sequence[Placed]],
-        weights: Sequence[float],
-        size: int,
-        *,
-        varied: bool,
-    ) -> None:
-        self._size, self._varied = size, varied
-        self._draws = Draws(sources, weights)
+    draws: Draws[Placed]
+    size: int
+    varied: bool
 
     def __len__(self) -> int:
         """Return the number of draws of one epoch."""
-        return len(self._draws)
+        return len(self.draws)
 
     def sample(self, index: int, rng: np.random.Generator) -> PositionSample:
         """Return face `index`; `rng` chooses among those that share a draw, and varies."""
-        face = self._draws.pick(index, rng)
+        face = self.draws.pick(index, rng)
         image, where = face.read()
-        old, size = image.shape[0], self._size
-        matrix = placed(old, size, rng if self._varied else None)
+        old, size = image.shape[0], self.size
+        matrix = placed(old, size, rng if self.varied else None)
         image = moved(image, matrix, size, cv2.INTER_AREA, cv2.BORDER_REPLICATE)
         # OpenCV counts from the middle of a pixel, positions from the picture's edge.
         linear = matrix[:, :2] * old / size
         shift = (matrix[:, 2] + 0.5 - matrix[:, :2] @ np.full(2, 0.5)) / size
         depth = np.sqrt(abs(np.linalg.det(linear)))
         where = np.concatenate([where[..., :2] @ linear.T + shift, where[..., 2:] * depth], 2)
-        if self._varied:
+        if self.varied:
             sample = FaceSample(image, np.zeros((size, size), np.uint8), face.person)
             if rng.random() < 0.3:
                 sample = occlude(sample, rng)
@@ -126,10 +112,15 @@ def open_positions(spec: str, split: Split, size: int, side: int, *, varied: boo
     Raises:
         DataError: a source does not exist, is no export or has no face in this split.
     """
-    named = named_sources(spec)
-    weights = [weight if split == "train" else 1.0 for weight, _ in named]
-    sources = [_source(source, split, side) for _, source in named]
-    return PositionFaces(sources, weights, size, varied=varied)
+    draws = draws_of(spec, split, lambda source, of: _source(source, of, side))
+    return PositionFaces(draws, size, varied)
+
+
+def neutral(side: int) -> NDArray[np.float32]:
+    """Return the map (T, T, 3) of the neutral head seen from the front, 0 where no face is."""
+    shape, (scale, shift) = layout(side), _FRONT
+    placed = builtin_heads().neutral * np.array(scale) + np.array(shift)
+    return np.asarray(np.einsum("ijk,ijkc->ijc", shape.shares, placed[shape.corners]), np.float32)
 
 
 def _source(source: str, split: Split, side: int) -> list[Placed]:

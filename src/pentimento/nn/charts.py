@@ -1,5 +1,7 @@
 """What draws charts inside of boxes, as DensePose has it (Güler et al. 2018; detectron2).
 
+The official layers have no norms; networks that learn from nothing have group norms here too.
+
 Alphabet: N pictures, H, W feature size, R boxes, s side of their features, C coarse channels.
 """
 
@@ -9,7 +11,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from pentimento.nn.rcnn import Norm
 from pentimento.ops.charts import Charts
+
+
+def _conv(inputs: int, outputs: int, norm: Norm) -> nn.Module:
+    conv = nn.Conv2d(inputs, outputs, 3, 1, 1)
+    if norm == "frozen":
+        return conv
+    return nn.Sequential(conv, nn.GroupNorm(outputs // 8, outputs))
 
 
 class ChartPredictor(nn.Module):
@@ -33,10 +43,10 @@ class ChartPredictor(nn.Module):
 class ChartHead(nn.Module):
     """Convolutions in a row."""
 
-    def __init__(self, inputs: int, width: int, layers: int):
+    def __init__(self, inputs: int, width: int, layers: int, norm: Norm = "frozen"):
         super().__init__()
         for i in range(layers):
-            conv = nn.Conv2d(width if i else inputs, width, 3, 1, 1)
+            conv = _conv(width if i else inputs, width, norm)
             self.add_module(f"body_conv_fcn{i + 1}", conv)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -49,11 +59,11 @@ class ChartHead(nn.Module):
 class Decoder(nn.Module):
     """Panoptic FPN's decoder (Kirillov et al. 2019): all levels, brought to stride 4 and added."""
 
-    def __init__(self, width: int):
+    def __init__(self, width: int, norm: Norm = "frozen"):
         super().__init__()
         for level, convolutions in ((2, 1), (3, 1), (4, 2), (5, 3)):
             # The official numbers count every doubling, which has no weights.
-            layers = {str(2 * i): nn.Conv2d(width, width, 3, 1, 1) for i in range(convolutions)}
+            layers = {str(2 * i): _conv(width, width, norm) for i in range(convolutions)}
             self.add_module(f"p{level}", nn.ModuleDict(layers))
         self.predictor = nn.Conv2d(width, width, 1)
 

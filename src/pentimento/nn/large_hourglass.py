@@ -12,6 +12,8 @@ from typing import Final
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from pentimento.nn.pointwise import PointwiseConv
+
 DIMS: Final = (256, 256, 384, 384, 384, 512)
 """Channels at each level of Hourglass-104, finest first."""
 
@@ -52,7 +54,7 @@ class Residual(nn.Module):
 
 def projection(inputs: int, outputs: int, stride: int = 1) -> nn.Sequential:
     """Return a 1 × 1 convolution with a batch norm."""
-    return nn.Sequential(nn.Conv2d(inputs, outputs, 1, stride, bias=False), nn.BatchNorm2d(outputs))
+    return nn.Sequential(PointwiseConv(inputs, outputs, stride), nn.BatchNorm2d(outputs))
 
 
 def _down(inputs: int, outputs: int, count: int, stride: int = 1) -> nn.Sequential:

@@ -37,6 +37,7 @@ class Found(Protocol):
 
     boxes: Boxes
     points: NDArray[np.float32]
+    vertices: NDArray[np.float32]
 
 
 class Finder(Protocol):
@@ -56,11 +57,13 @@ class Detection:
         score: how sure the finder is, in [0, 1].
         points: (5, 2) the eye on the picture's left, the other eye, the tip of the nose, the
             mouth's corner on the left, the other corner.
+        vertices: (V, 3) of its surface, the third being depth; none of a finder without that head.
     """
 
     box: Points
     score: float
     points: Points
+    vertices: Points
 
     @property
     def size(self) -> float:
@@ -134,9 +137,12 @@ def _cuts(side: int) -> list[tuple[int, int]]:
 def _moved(found: Found, shift: Points, scale: Points) -> list[Detection]:
     boxes = (found.boxes.xyxy + np.tile(shift, 2)) * np.tile(scale, 2)
     points = (found.points + shift) * scale
+    surfaces = (found.vertices + np.append(shift, 0)) * np.append(scale, scale.mean())
     return [
-        Detection(box, float(score), five)
-        for box, score, five in zip(boxes, found.boxes.scores, points, strict=True)
+        Detection(box, float(score), five, surface)
+        for box, score, five, surface in zip(
+            boxes, found.boxes.scores, points, surfaces, strict=True
+        )
     ]
 
 
@@ -146,6 +152,7 @@ def _distinct(found: list[Detection]) -> list[Detection]:
         return []
     boxes = np.stack([face.box for face in found])
     points = np.stack([face.points for face in found])
+    surfaces = np.stack([face.vertices for face in found])
     scores = np.array([face.score for face in found])
     kept: list[Detection] = []
     for number in nms(boxes, scores, _OVERLAP):
@@ -153,7 +160,10 @@ def _distinct(found: list[Detection]) -> list[Detection]:
         weights = np.where(shared > _SAME, shared * scores, 0)
         weights /= weights.sum()
         face = replace(
-            found[number], box=weights @ boxes, points=np.einsum("f,fpc->pc", weights, points)
+            found[number],
+            box=weights @ boxes,
+            points=np.einsum("f,fpc->pc", weights, points),
+            vertices=np.einsum("f,fvc->vc", weights, surfaces),
         )
         if not any(face.size < other.size and _inside(face, other) > _WITHIN for other in kept):
             kept.append(face)

@@ -29,9 +29,15 @@ def load_finder(folder: str | Path | None = None) -> Any:
     """Load a face finder: from a model or run folder, or the bundled one.
 
     Raises:
-        CheckpointError: as for `load_parser`.
+        CheckpointError: as for `load_parser`, or it finds no points.
     """
-    return _load("retinaface", folder, "--finder", "face_finder")
+    finder = _load("retinaface", folder, "--finder", "face_finder")
+    if not finder.config.points:
+        raise CheckpointError(
+            f"{folder} finds boxes alone; --finder needs the five points of faces, too: train it "
+            "with --set points=true"
+        )
+    return finder
 
 
 def load_portrait(folder: str | Path | None = None) -> Any:

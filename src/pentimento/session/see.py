@@ -35,6 +35,8 @@ class SeenFace:
         points: (5, 2), see `POINT_NAMES`.
         landmarks: 68 points in the order of 300-W, or None where there is no model or no room.
         pose: how the head is turned.
+        vertices: (V, 3) of its surface in the order of the finder, the third being depth; V is 0
+            where the finder has no such head, as the bundled one.
     """
 
     box: NDArray[np.float64]
@@ -42,6 +44,7 @@ class SeenFace:
     points: NDArray[np.float64]
     landmarks: Keypoints | None
     pose: Pose
+    vertices: NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,9 +109,8 @@ def _seen(rgb: NDArray[np.uint8], face: Detection, marker: Marker | None) -> See
             marked = landmarks(rgb, frame, marker)
     points = face.points if marked is None else marked.xy
     box = face.box.clip(0, [width, height, width, height])
-    return SeenFace(
-        box, face.score, face.points, marked, head_pose(points, _model_points()[len(points)])
-    )
+    pose = head_pose(points, _model_points()[len(points)])
+    return SeenFace(box, face.score, face.points, marked, pose, face.vertices)
 
 
 @cache
@@ -123,6 +125,8 @@ def coco(photos: Iterable[Seen]) -> dict[str, Any]:
 
     `bbox` is left, top, width, height; `keypoints` are triples x, y, v (2 = seen). As in
     COCO-WholeBody, the 68 landmarks are `face_kpts`, there if `face_valid`; `pose` is in degrees.
+    A finder with a vertex head adds `vertices`, triples x, y and depth, about
+    the face's middle and larger further away.
     """
     images: list[dict[str, Any]] = []
     annotations: list[dict[str, Any]] = []
@@ -161,6 +165,8 @@ def _annotation(face: SeenFace) -> dict[str, Any]:
     }
     if face.landmarks is not None:
         annotation["face_kpts"] = _triples(face.landmarks.xy, face.landmarks.visible)
+    if len(face.vertices):
+        annotation["vertices"] = face.vertices.round(2).ravel().tolist()
     return annotation
 
 

@@ -6,12 +6,13 @@ import numpy as np
 import pytest
 import torch
 
-from pentimento.data.positions import PositionSample, layout
+from pentimento.data.positions import PositionSample, layout, neutral
 from pentimento.engine import rng
 from pentimento.systems.perceive.position_map import (
     PositionMap,
     PositionNet,
     landmarks_of,
+    paper,
     position_loss,
     tiny,
 )
@@ -33,7 +34,7 @@ def faces(count: int, side: int = 32) -> list[PositionSample]:
 
 
 def test_the_published_network_has_its_shape() -> None:
-    net = PositionNet(16).eval()
+    net = PositionNet(paper()).eval()
     # 2 convolutions of the stem's kind per block and its shortcut, 17 transposed ones.
     ups = [m for m in net.modules() if isinstance(m, torch.nn.ConvTranspose2d)]
     assert [m.out_channels for m in ups] == [
@@ -63,6 +64,16 @@ def test_errors_off_the_face_do_not_count_and_landmarks_count_most() -> None:
     assert float(position_loss(truth + heavy, truth, weights)) == pytest.approx(
         float(3 * 16 * heavy.sum() / weights.sum()), rel=1e-5
     )
+
+
+def test_a_network_with_a_code_begins_with_the_neutral_face() -> None:
+    """Which lies where portraits have theirs."""
+    found = PositionNet(tiny()).eval()(torch.rand(2, 3, 32, 32))
+    front = torch.from_numpy(neutral(32)).permute(2, 0, 1)
+    assert torch.equal(found, front.expand(2, -1, -1, -1))
+    faces = torch.from_numpy(np.stack([positions(seed, 32) for seed in range(12)]))
+    apart = landmarks_of(faces.permute(0, 3, 1, 2)).mean(0) - landmarks_of(front[None])[0]
+    assert apart.norm(dim=1).mean() < 0.05
 
 
 def test_a_few_faces_are_learnt_and_read_at_any_size() -> None:

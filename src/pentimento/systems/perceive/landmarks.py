@@ -32,6 +32,7 @@ from torch import Tensor, nn
 
 from pentimento.data.landmarks import LandmarkSample, open_landmarks
 from pentimento.engine.system import Dataset, OptimizerSpec, Split, Terms, Update
+from pentimento.nn.pointwise import PointwiseConv
 from pentimento.ops.heatmaps import (
     Decoding,
     decode,
@@ -253,9 +254,7 @@ class Bottleneck(nn.Module):
         self.downsample = (
             None
             if (inputs, stride) == (4 * inner, 1)
-            else nn.Sequential(
-                nn.Conv2d(inputs, 4 * inner, 1, stride, bias=False), nn.BatchNorm2d(4 * inner)
-            )
+            else nn.Sequential(PointwiseConv(inputs, 4 * inner, stride), nn.BatchNorm2d(4 * inner))
         )
 
     def forward(self, x: Tensor) -> Tensor:

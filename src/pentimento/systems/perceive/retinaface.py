@@ -76,7 +76,8 @@ class Config:
         forced: a face whose best prior overlaps so much is learnt by that one at least.
         negatives: hardest background priors that count, per prior on a face.
         least_negatives: as many at least, in every picture.
-        box_weight: of the box loss; score and points weigh 1.
+        box_weight: of the box loss; the score's weighs 1.
+        point_weight: of the points' loss.
         vertex_weight: of the vertex loss.
         batch_size: pictures per step and process.
         steps: length of a full run.
@@ -98,6 +99,7 @@ class Config:
     negatives: int = 7
     least_negatives: int = 48
     box_weight: float = 2.0
+    point_weight: float = 1.0
     vertex_weight: float = 1.0
     batch_size: int = 16
     steps: int = 1300
@@ -428,7 +430,7 @@ class RetinaFace:
             known = batch.points[n, m].isfinite().all(-1).all(-1)
             wanted = encode_points(batch.points[n, m], own)[known].flatten(1)
             loss = F.smooth_l1_loss(raw.points[n, a][known], wanted, reduction="sum")
-            terms["points"] = loss / max(1, len(wanted))
+            terms["points"] = c.point_weight * loss / max(1, len(wanted))
         if c.vertices:
             known = batch.vertices[n, m].isfinite().all(-1).all(-1)
             wanted = batch.vertices[n, m][known]
