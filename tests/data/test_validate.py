@@ -115,6 +115,18 @@ def test_notes_do_not_fail(tmp_path: Path) -> None:
     assert "4 files are few to hold a tenth back" in said
 
 
+def test_folders_without_a_common_name_are_unpaired(tmp_path: Path) -> None:
+    pairs(tmp_path)
+    for path in (tmp_path / "B").iterdir():
+        path.rename(path.with_stem(f"{path.stem}3"))  # 23 becomes 233, and 2 becomes 23
+    (tmp_path / "A" / "23.png").rename(tmp_path / "A" / "27.png")
+    report = validate(str(tmp_path))
+    assert report.layout == "A/ and B/, unpaired"
+    assert not report.problems
+    assert any("no name is in both" in each.what for each in report.notes)
+    assert len(validate(f"{tmp_path / 'A'},{tmp_path / 'B'}", paired=True).problems) == 8
+
+
 @pytest.mark.parametrize("make", [hd, pairs])
 def test_a_split_without_files_is_a_problem(make: Callable[[Path], Path], tmp_path: Path) -> None:
     for path in [p for p in make(tmp_path).rglob("23*") if p.is_file()]:

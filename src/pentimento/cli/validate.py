@@ -17,7 +17,7 @@ Examples:
 )
 @click.argument("spec", metavar="DIR")
 @click.option("--classes", type=click.IntRange(1), help="How many classes label files may hold.")
-@click.option("--paired", is_flag=True, help="trainA/ and trainB/ hold partners of equal names.")
+@click.option("--paired", is_flag=True, help="trainA/ and trainB/, or two folders, hold partners.")
 @click.option("--json", "json_path", type=click.Path(path_type=Path), help="Also write it here.")
 def command(spec: str, classes: int | None, paired: bool, json_path: Path | None) -> None:
     """Check a data folder: files, partners, sizes, label values, modes.

@@ -9,7 +9,7 @@ from; a note is what a person may want to know. Each says how to mend it.
 | `trainA/`, `trainB/`, `testA/`, `testB/` | nothing more, or partners and sizes if `paired` |
 | `train_label/`, `train_img/`, `train_inst/`, … | partners, sizes, classes, integer instances |
 | `train_A/`, `train_B/`, … | partners, sizes |
-| `A/` and `B/`, or `DIR_A,DIR_B` | partners, sizes |
+| `A/` and `B/`, or `DIR_A,DIR_B` | partners, sizes; neither if no name is in both |
 | `images/` and `labels/` of faces | partners, sizes, squares, classes |
 | pictures in one folder | nothing more |
 """
@@ -84,7 +84,7 @@ def validate(spec: str, *, classes: int | None = None, paired: bool = False) -> 
     Args:
         spec: a folder in one of the layouts above, or two folders joined by a comma.
         classes: how many there are, for folders of labels; 19 for faces, unknown otherwise.
-        paired: whether `trainA/` and `trainB/` must hold partners.
+        paired: whether `trainA/` and `trainB/`, or two folders, must hold partners.
 
     Raises:
         DataError: there is no such folder, or it has none of the layouts.
@@ -94,12 +94,12 @@ def validate(spec: str, *, classes: int | None = None, paired: bool = False) -> 
         if not folder.is_dir():
             raise DataError(f"{folder}: no such folder")
     if len(folders) == 2:
-        return _partners(folders, "two folders of partners")
+        return _two(folders, "two folders", paired=paired)
     folder = folders[0]
     if (folder / "images").is_dir() and (folder / "labels").is_dir():
         return _faces(folder, classes)
     if (folder / "A").is_dir() and (folder / "B").is_dir():
-        return _partners([folder / "A", folder / "B"], "A/ and B/ of partners")
+        return _two([folder / "A", folder / "B"], "A/ and B/", paired=paired)
     if any((folder / f"train{end}").is_dir() for end in ("_label", "_img")):
         return _in_phases(folder, "pix2pixHD", ("_label", "_img", "_inst"), classes, paired=True)
     if any((folder / f"train_{end}").is_dir() for end in "AB"):
@@ -123,10 +123,16 @@ def validate(spec: str, *, classes: int | None = None, paired: bool = False) -> 
 # --- layouts --------------------------------------------------------------------------------------
 
 
-def _partners(folders: Iterable[Path], layout: str) -> Report:
-    report = Report(layout)
+def _two(folders: Iterable[Path], layout: str, *, paired: bool) -> Report:
+    report = Report(f"{layout} of partners")
     sides = {str(folder): _read(report, folder, "picture") for folder in folders}
-    _check_partners(report, sides)
+    one, other = sides.values()
+    if paired or one.keys() & other.keys():
+        _check_partners(report, sides)
+    else:
+        report.layout = f"{layout}, unpaired"
+        what = "no name is in both folders: unpaired, which is for cyclegan"
+        report.notes.append(Problem(layout, what, "give partners equal names, if they are some"))
     for name, side in sides.items():
         _check_held_out(report, name, side)
     return report
