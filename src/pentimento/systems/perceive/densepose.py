@@ -550,7 +550,7 @@ class DensePose:
             true, true_uv = _marked(batch, n)
             both = torch.from_numpy(np.stack([true, part])).to(picture.device)
             where = torch.from_numpy(np.stack([true_uv, uv])).permute(0, 3, 1, 2)
-            two = painted(picture.expand(2, -1, -1, -1), both, where.to(picture.device))
+            two = painted(picture.expand(2, -1, -1, -1), both, where.to(picture.device), 6)
             rows.append(torch.cat([picture[None], two]))
         return torch.stack(rows)
 
