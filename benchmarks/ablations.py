@@ -5,16 +5,19 @@
 DIR is a folder of `pentimento world portraits`. Label maps are translated into portraits of 64
 pixels; the bundled face parser looks at what was painted, and its answer is compared with the label
 map. A picture that shows what the map says scores high, whatever its colours. `real` is the score
-of the true portraits: no picture can be expected to beat it.
+of the true portraits: no picture can be expected to beat it. Sharpness is the mean gradient as a
+share of theirs, `looks` the perceptual distance from them.
 
 | GROUP | what is compared |
 |---|---|
-| `losses` | pix2pix: L1, GAN, cGAN, L1+GAN, L1+cGAN (Isola et al. 2017, table 1) |
+| `losses` | pix2pix: L1, GAN, cGAN, L1+GAN, L1+cGAN (Isola et al. 2017, table 1); the last also |
+| | without transposed convolutions, whose checkerboards a parser does not like |
 | `cycle` | CycleGAN with and without the cycle loss (Zhu et al. 2017, table 4); no identity loss |
 | `features` | pix2pixHD's global generator with and without feature matching |
 
 Every run is a `pentimento train` of its own, which is printed; a stopped benchmark continues. The
-last model is scored, not the best, on the portraits that the split by name holds out.
+last model is scored, not the best, on the portraits that the split by name holds out; GROUP.jpg
+shows the first of them: label map, every row of the table, truth.
 """
 
 import json
@@ -39,7 +42,8 @@ from pentimento.data.faces import (
     resize_labels,
 )
 from pentimento.labels import CELEBAMASK19
-from pentimento.metrics.images import ssim
+from pentimento.metrics.images import sharpness, ssim
+from pentimento.metrics.perceptual import PerceptualDistance
 from pentimento.metrics.segmentation import Confusion
 from pentimento.ops.planes import pixels_of
 from pentimento.session.models import load_parser
@@ -48,6 +52,7 @@ _SIZE: Final = 64
 _LOAD: Final = 72
 _HOW: Final = ("--precision", "bf16", "--workers", "0", "--validate-every", "0",
                "--sheet-every", "0", "--save-every", "250")  # fmt: skip
+_PALETTE: Final = np.array([*CELEBAMASK19.colours, *[(0, 0, 0)] * 237], np.uint8)
 
 
 @dataclass(frozen=True)
@@ -66,25 +71,26 @@ def _arms(system: str, shared: str, arms: dict[str, str]) -> list[Arm]:
 GROUPS: Final = {
     "losses": _arms(
         "pix2pix",
-        f"in_channels=19 size={_SIZE} load_size={_LOAD} depth=6 critic_layers=2 steps=800",
+        f"in_channels=19 size={_SIZE} load_size={_LOAD} depth=6 critic_layers=2 steps=2000",
         {
             "L1": "critic=none",
             "GAN": "conditional=false l1_weight=0",
             "cGAN": "l1_weight=0",
             "L1+GAN": "conditional=false",
             "L1+cGAN": "",
+            "L1+cGAN, resize": "resize=true",
         },
     ),
     "cycle": _arms(
         "cyclegan",
         f"size={_SIZE} load_size={_LOAD} width=24 critic_width=24 critic_layers=2 blocks=4 "
-        "identity_weight=0 steps=300",
+        "identity_weight=0 steps=1000",
         {"cycle+GAN": "", "GAN alone": "cycle_weight=0"},
     ),
     "features": _arms(
         "pix2pixhd",
         f"size=[{_SIZE},{_SIZE}] features=0 enhance=false scales=2 downs=2 blocks=4 "
-        "critic_layers=2 batch_size=4 steps=150",
+        "critic_layers=2 batch_size=4 steps=600",
         {"with matching": "", "without": "feature_weight=0"},
     ),
 }
@@ -121,15 +127,21 @@ def train(arm: Arm, spec: str, run: Path, seed: int) -> None:
 
 def score(painted: np.ndarray[Any, Any], faces: list[Any], parser: Any) -> dict[str, float]:
     """Compare what the parser sees in pictures with the label maps that they were painted from."""
-    confusion, likeness = Confusion(CELEBAMASK19), []
+    confusion, looks, found = Confusion(CELEBAMASK19), PerceptualDistance(), []
     for picture, face in zip(painted, faces, strict=True):
         confusion.add(face.labels, parser.predict(picture).values)
-        likeness.append(ssim(face.image, picture))
+        found.append(
+            (ssim(face.image, picture), sharpness(picture), sharpness(face.image),
+             looks(face.image, picture))
+        )  # fmt: skip
+    alike, sharp, true, apart = np.mean(found, 0).tolist()
     return {
         "pixel": confusion.pixel_accuracy(),
         "class": confusion.class_accuracy(),
         "iou": confusion.mean_iou(),
-        "ssim": float(np.mean(likeness)),
+        "ssim": alike,
+        "sharpness": sharp / true,
+        "looks": apart,
     }
 
 
@@ -152,11 +164,24 @@ def paint(run: Path, spec: str, count: int) -> np.ndarray[Any, Any]:
 
 def table(scores: dict[str, dict[str, float]]) -> str:
     """Return the scores as Markdown."""
-    lines = ["| | per-pixel | per-class | class IoU | SSIM |", "|---|---|---|---|---|"]
+    lines = [
+        "| | per-pixel | per-class | class IoU | SSIM | sharpness | looks |",
+        "|---|---|---|---|---|---|---|",
+    ]
     for name, found in scores.items():
-        shown = " | ".join(f"{found[key]:.3f}" for key in ("pixel", "class", "iou", "ssim"))
+        shown = " | ".join(f"{value:.3f}" for value in found.values())
         lines.append(f"| {name} | {shown} |")
     return "\n".join(lines)
+
+
+def sheet(faces: list[Any], columns: list[np.ndarray[Any, Any]], rows: int = 5) -> Image.Image:
+    """Draw label maps, what every arm painted from them, and the truth, at twice their size."""
+    lines = [
+        np.hstack([_PALETTE[face.labels], *(column[n] for column in columns), face.image])
+        for n, face in enumerate(faces[:rows])
+    ]
+    drawn = Image.fromarray(np.vstack(lines))
+    return drawn.resize((2 * drawn.width, 2 * drawn.height), Image.Resampling.BICUBIC)
 
 
 @click.command(help=__doc__)
@@ -177,13 +202,15 @@ def main(
     parser = load_parser()
     real = score(np.stack([face.image for face in faces]), faces, parser)
     for group in groups or tuple(GROUPS):
-        scores = {}
+        scores, columns = {}, []
         for arm in GROUPS[group]:
             run = out / group / arm.name.replace(" ", "_")
             own = spec if arm.system == "pix2pixhd" else f"{spec}:labels2portrait"
             train(arm, own, run, seed)
-            scores[arm.name] = score(paint(run, own, count), faces, parser)
+            columns.append(paint(run, own, count))
+            scores[arm.name] = score(columns[-1], faces, parser)
         scores["real"] = real
+        sheet(faces, columns).save(out / f"{group}.jpg", quality=88)
         (out / f"{group}.json").write_text(json.dumps(scores, indent=2) + "\n")
         click.echo(f"\n{group}, {count} held-out portraits of {_SIZE}²\n\n{table(scores)}\n")
 

@@ -323,7 +323,7 @@ def _frame(mask: LabelMap, view: View) -> Labels:
 
 def _parse(editor: Editor, result: Result, view: View) -> Labels:
     crop = cut(to_rgb8(result.picture), view.face.matrix(editor.parser.size), editor.parser.size)
-    seen = editor.parser.probabilities(np.rint(crop).astype(np.uint8))
+    seen = editor.parser.probabilities(np.rint(crop).astype(np.uint8), tta=True)
     return np.asarray(seen.argmax(0), np.uint8)
 
 

@@ -201,7 +201,7 @@ def locate(parser: Parser, photo: Path, person: str, out: Path, name: str) -> bo
         return False
     matrix = crop_to_picture(best.quad, 256)
     crop = np.rint(cut(rgb, matrix, 256)).astype(np.uint8)
-    labels = parser.probabilities(crop, flip=True).argmax(0).astype(np.uint8)
+    labels = parser.probabilities(crop, tta=True).argmax(0).astype(np.uint8)
     points = five_points(labels)
     if points is None:
         return False

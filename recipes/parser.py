@@ -221,20 +221,17 @@ def find_all(teacher: FaceParsing, data: Path, out: Path, limit: int) -> dict[st
 def label_all(parser: FaceParsing, data: Path, found: dict[str, Any], out: Path, size: int) -> int:
     """Write `images/` and `labels/` pairs of the faces that were found; return how many.
 
-    A pixel gets a label where the answers for the face and its mirror image, at the parser's size
-    and at a larger one, averaged, are certain.
+    A pixel gets a label where the mean answer of all views (test-time augmentation) is certain.
     """
     for name in ("images", "labels"):
         (out / name).mkdir(parents=True, exist_ok=True)
-    larger = FaceParsing(replace(parser.config, size=parser.config.size + 64))
-    larger.networks.load_state_dict(parser.networks.state_dict())
     for name, quad in found.items():
         stem = "-".join(Path(name).with_suffix("").parts)
         if (out / "labels" / f"{stem}.png").exists():
             continue
         crop = cut(read_rgb(data / name), crop_to_picture(np.array(quad), size), size)
         image = np.rint(crop.clip(0, 255)).astype(np.uint8)
-        shares = np.mean([p.probabilities(image, flip=True) for p in (parser, larger)], 0)
+        shares = parser.probabilities(image, tta=True)
         labels = np.where(shares.max(0) > _CERTAIN, shares.argmax(0), IGNORE).astype(np.uint8)
         labels = without_habits(image, labels, shares)
         Image.fromarray(image).save(out / "images" / f"{stem}.png")
@@ -302,7 +299,7 @@ def score(parser: FaceParsing, faces: Iterator[FaceSample], labels: LabelSet) ->
     confusion = Confusion(labels)
     count = 0
     for face in faces:
-        predicted, truth = parser.predict(face.image), LabelMap(face.labels)
+        predicted, truth = parser.predict(face.image, tta=True), LabelMap(face.labels)
         if labels is not CELEBAMASK19:
             predicted, truth = predicted.remap(labels), truth.remap(labels)
         confusion.add(truth.values, predicted.values)
@@ -346,7 +343,7 @@ def sheet(parser: FaceParsing, data: Path) -> NDArray[np.uint8]:
     for rgb in pictures:
         for face in find_faces(rgb, parser)[:1]:
             crop = cut(rgb, crop_to_picture(face.quad, 160), 160).clip(0, 255)
-            labels = parser.predict(np.rint(crop).astype(np.uint8), flip=True).values
+            labels = parser.predict(np.rint(crop).astype(np.uint8), tta=True).values
             tiles.append(np.hstack([crop, 0.4 * crop + 0.6 * palette[labels]]))
     tiles += [np.zeros((160, 320, 3))] * (-len(tiles) % 4)
     rows = [np.hstack(tiles[i : i + 4]) for i in range(0, len(tiles), 4)]

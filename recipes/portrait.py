@@ -134,7 +134,7 @@ def label_photos(out: Path, photos: list[Path], data: Path, parser: Parser, size
         shares = np.stack(
             [
                 cv2.resize(plane, (size, size), interpolation=cv2.INTER_LINEAR)
-                for plane in parser.probabilities(np.rint(seen).astype(np.uint8))
+                for plane in parser.probabilities(np.rint(seen).astype(np.uint8), tta=True)
             ]
         )
         labels = np.where(shares.max(0) > _SURE, shares.argmax(0), IGNORE).astype(np.uint8)

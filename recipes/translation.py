@@ -188,19 +188,14 @@ def agreement(system: Any, data: Any) -> Scores:
     }
 
 
-def greyed(pixels: Any) -> Any:
-    """Take the colours from a picture, which keeps its three channels."""
-    return with_channels(with_channels(pixels, 1), 3)
-
-
 def colours(system: Any, data: Any) -> Scores:
     """Take the colours from held-out colour portraits and let them be painted back."""
     found: dict[str, list[float]] = {"PSNR, dB": [], "distance": []}
     idle: dict[str, list[float]] = {"PSNR, dB": [], "distance": []}
-    for scores, paint in ((found, painted), (idle, lambda _, grey: grey)):
+    for scores, paint in ((found, painted), (idle, lambda _, grey: with_channels(grey, 3))):
         distance = SlicedWasserstein()
         for _, b in held_out(data):
-            picture = paint(system, greyed(b))
+            picture = paint(system, with_channels(b, 1))
             scores["PSNR, dB"].append(psnr(b, picture))
             distance.add(b / 255, picture / 255)
         scores["distance"] = [distance.value()]
@@ -250,8 +245,14 @@ TASKS: Final = {
     "world2photo": Task(
         "cyclegan", "portraits/images,faker", ("identity_weight=0", *_CYCLE), 700, distance
     ),
-    # Greys are repeated into three planes: the identity loss then teaches to keep what is there.
-    "grey2colour": Task("cyclegan", "congress,faker", _CYCLE, 1000, colours),
+    # Only colours are painted: what is light and what is dark is known.
+    "grey2colour": Task(
+        "cyclegan",
+        "congress,faker",
+        ("a_channels=1", "keep=luminance", "identity_weight=0", *_CYCLE),
+        1500,
+        colours,
+    ),
 }
 
 
@@ -280,7 +281,7 @@ def strip(name: str, system: Any, data: Any, rows: int = 4) -> Image8:
         if name == "portrait2labels":
             columns = [b, painted(system, b), a]
         elif name == "grey2colour":  # photos of people are not shown: the other side's greys are
-            grey = greyed(b)
+            grey = with_channels(b, 1)
             columns = [grey, painted(system, grey), b]
         else:
             columns = [a, painted(system, a)] + [b] * (name != "world2photo")

@@ -1,6 +1,6 @@
 import torch
 
-from pentimento.ops.bend import bend, forget, hide
+from pentimento.ops.bend import bend, forget, hide, wish
 
 
 def test_bend_moves_picture_and_labels_together() -> None:
@@ -39,3 +39,26 @@ def test_forget_hides_whole_groups_face_by_face() -> None:
     assert 0.2 < hidden[:, 0, 1].float().mean() < 0.8
     assert not torch.equal(hidden[:, 0, 1], hidden[:, 1, 2])
     assert not forget(labels, [(1, 2), (5,)], 0.0).any()
+
+
+def test_wish_moves_features_within_the_skin_and_lends_hair() -> None:
+    skin, eye, hair, back = 1, 2, 3, 0
+    one, other = torch.full((2, 64, 64), back).unbind()
+    for face in (one, other):
+        face[16:60, 8:56] = skin
+        face[30:36, 20:30] = eye
+    one[8:16, 8:56] = hair
+    other[2:20, 4:60] = hair
+    masks = torch.stack([one, other])
+    lent = 0
+    for seed in range(8):
+        wanted, borrowed = wish(masks, [eye], skin, hair, torch.Generator().manual_seed(seed))
+        assert (wanted[0, 40:] == one[40:]).all()  # nothing lies there that could move
+        assert 10 < (wanted[0] == eye).sum() < 200
+        if borrowed[0]:
+            lent += 1
+            assert torch.equal(wanted[0] == hair, other == hair)
+        else:
+            assert torch.equal(wanted[0] == hair, one == hair)
+    assert 0 < lent < 8
+    assert torch.equal(masks, torch.stack([one, other]))  # the asked ones stay as they are

@@ -1,3 +1,5 @@
+import math
+
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -88,6 +90,26 @@ def test_take_shrinks_without_skipping_pixels() -> None:
     stripes = torch.arange(16.0).remainder(2).expand(1, 1, 16, 16).contiguous()
     half = take(stripes, torch.tensor([[0, 0, 16, 16]]), (8, 8))
     torch.testing.assert_close(half[..., 1:-1, 1:-1], torch.full((1, 1, 6, 6), 0.5))
+
+
+@given(
+    st.floats(3, 30), st.floats(3, 30), st.floats(8, 30), st.floats(8, 30),
+    st.integers(2, 40), st.integers(2, 40),
+)  # fmt: skip
+def test_what_is_even_stays_even_at_any_scale(
+    top: float, left: float, high: float, wide: float, h: int, w: int
+) -> None:
+    box = torch.tensor([[top, left, top + high, left + wide]])
+    taken = take(torch.ones(1, 1, 64, 64), box, (h, w))
+    torch.testing.assert_close(taken, torch.ones(1, 1, h, w))  # no ripples when it shrinks
+    whole = put(torch.ones(1, 1, h, w), box, (64, 64))[0, 0]
+    rim_y, rim_x = high / h + 1, wide / w + 1  # where the content's edge fades
+    inner = whole[
+        math.ceil(top + rim_y) : math.floor(top + high - rim_y),
+        math.ceil(left + rim_x) : math.floor(left + wide - rim_x),
+    ]
+    torch.testing.assert_close(inner, torch.ones_like(inner))
+    assert whole.max() < 1 + 1e-5
 
 
 def test_put_is_the_inverse_of_take() -> None:

@@ -40,6 +40,9 @@ BUILD = {
     "resnet": lambda: _pix2pix(generator="resnet", depth=2, dropout="off"),
     "resnet, resize": lambda: _pix2pix(generator="resnet", depth=1, dropout="off", resize=True),
     "cyclegan": lambda: cyclegan.CycleGAN(cyclegan.tiny()),
+    "colouring": lambda: cyclegan.CycleGAN(
+        replace(cyclegan.tiny(), a_channels=1, keep="luminance", identity_weight=0.0)
+    ),
     "bicyclegan": lambda: bicyclegan.BicycleGAN(bicyclegan.tiny()),
     "pix2pixhd": _hd,
     "pix2pixhd, global, no edges": lambda: _hd(enhance=False, edges=False, features=0),

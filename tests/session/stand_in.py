@@ -29,7 +29,7 @@ class ColourParser:
         self._colours = np.array([*COLOURS.values(), FAIR], np.float32)
         self.calls = 0
 
-    def probabilities(self, image: NDArray[np.uint8], *, flip: bool = False) -> NDArray[np.float32]:
+    def probabilities(self, image: NDArray[np.uint8], *, tta: bool = False) -> NDArray[np.float32]:
         self.calls += 1
         far = ((image[:, :, None].astype(np.float32) - self._colours) ** 2).sum(3)
         far = cv2.blur(far, (3, 3))

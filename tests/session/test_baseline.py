@@ -1,10 +1,11 @@
 """The painter without weights, on faces drawn with their masks."""
 
+import cv2
 import numpy as np
 import pytest
 
 from pentimento.ops.blend import to_lab
-from pentimento.session.baseline import paint
+from pentimento.session.baseline import Tone, paint
 from pentimento.session.scene import VALUE, Donor, SceneBuilder
 
 SIDE = 192
@@ -71,6 +72,57 @@ def test_a_brow_is_raised_with_the_hairs_its_mask_has_missed() -> None:
     np.testing.assert_allclose(
         result[81:85, 70:82], image[81:85, 70:82].mean(2), atol=12
     )  # the eye
+
+
+@pytest.mark.parametrize("feature", ["r_brow", "nose"])
+def test_the_generator_paints_reshaped_brows_and_noses_without_its_error(feature: str) -> None:
+    image, labels = face()
+    rows, columns = np.nonzero(labels == VALUE[feature])
+    wanted = labels.copy()
+    wanted[rows, columns] = VALUE["skin"]
+    wanted[rows - 8, columns] = VALUE[feature]
+    before = cv2.GaussianBlur(image, (0, 0), 1.0) - 12  # too dark, too soft
+    after = before.copy()
+    after[rows, columns] = np.array((205, 160, 140)) - 12
+    after[rows - 8, columns] = np.array((20, 90, 160)) - 12
+    builder = SceneBuilder(image, labels, SIDE / 256)
+    builder.reshape(wanted, wanted != labels)
+    known = np.ones(labels.shape, np.bool_)
+    result = paint(builder.build(), lambda: Tone(before, after, known)).image
+    inside = np.zeros_like(known)
+    inside[rows - 8, columns] = True
+    middle = cv2.erode(inside.astype(np.uint8), np.ones((3, 3), np.uint8)) > 0
+    assert np.abs(result[middle].mean(0) - (20, 90, 160)).max() < 25
+    np.testing.assert_allclose(result[145:155, 80:110], image[145:155, 80:110], atol=1)  # far away
+
+
+def test_lips_and_eyes_keep_the_warp_s_sharpness_under_a_generator() -> None:
+    image, labels = face()
+    wanted = labels.copy()
+    wanted[126:137, 74:118] = VALUE["skin"]
+    wanted[126:131, 74:118] = VALUE["u_lip"]
+    wanted[131:137, 74:118] = VALUE["l_lip"]
+    builder = SceneBuilder(image, labels, SIDE / 256)
+    builder.reshape(wanted, wanted != labels)
+    scene, known = builder.build(), np.ones(labels.shape, np.bool_)
+    green = np.where(np.isin(wanted, [VALUE["u_lip"]])[..., None], (0.0, 255.0, 0.0), image)
+    tone = Tone(image, green.astype(np.float32), known)
+    plain, told = paint(scene).image, paint(scene, lambda: tone).image
+    middle = np.s_[127:130, 84:108]  # where the lip was before, too
+    np.testing.assert_allclose(told[middle], plain[middle], atol=6)
+
+
+def test_new_content_takes_the_generator_s_colour_of_its_own_class_only() -> None:
+    image, labels = face()
+    wanted = labels.copy()
+    wanted[100:140, 30:40] = VALUE["hair"]  # hair grows down over the background
+    builder = SceneBuilder(image, labels, SIDE / 256)
+    builder.reshape(wanted, wanted != labels)
+    scene, known = builder.build(), np.ones(labels.shape, np.bool_)
+    # All but the wanted hair is white in the generator's picture of the edit.
+    after = np.where((wanted == VALUE["hair"])[..., None], image[60, 45], 255).astype(np.float32)
+    result = paint(scene, lambda: Tone(image, after, known)).image
+    assert result[110:135, 32:38].mean() < 60
 
 
 def test_grown_hair_keeps_strands_along_their_rays() -> None:

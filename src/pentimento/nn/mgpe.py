@@ -5,7 +5,7 @@ Alphabet: B batch; S picture size; pictures in [-1, 1]; K label classes; Z code 
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any, Final
 
@@ -403,6 +403,31 @@ def divergence(codes: PartCodes) -> Tensor:
         for c in codes.values()
     ]
     return 0.5 * torch.stack(terms).sum()
+
+
+@dataclass(frozen=True)
+class Codes:
+    """The parts of one face, ready to be painted.
+
+    Attributes:
+        parts: part (`right_eye`, `left_eye`, `skin`, `hair`, `mouth`) → tensors with a leading 1.
+    """
+
+    parts: PartCodes
+
+    def with_part(self, part: str, other: "Codes") -> "Codes":
+        """Return these codes with one part of another face."""
+        return self.mix(part, other, 1.0)
+
+    def mix(self, part: str, other: "Codes", amount: float) -> "Codes":
+        """Return these codes with a part moved towards another face's; 0 keeps, 1 replaces."""
+        if part not in self.parts:
+            raise ValueError(f"{part!r} is no part; there are {', '.join(self.parts)}")
+        mine, theirs = self.parts[part], other.parts[part]
+        if {k: v.shape for k, v in mine.items()} != {k: v.shape for k, v in theirs.items()}:
+            raise ValueError("the codes are of two models: encode both faces with one")
+        mixed = {name: torch.lerp(mine[name], theirs[name], amount) for name in mine}
+        return replace(self, parts={**self.parts, part: mixed})
 
 
 def permute(codes: PartCodes) -> PartCodes:

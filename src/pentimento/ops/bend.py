@@ -1,15 +1,19 @@
-"""Edits whose truth is known: bend a face smoothly, hide pieces of it.
+"""Edits whose truth is known: bend a face smoothly, hide pieces of it; and masks nobody has seen.
 
 Whoever repaints the straight face from the bent one's textures learns what a mask edit asks for;
-whoever lacks the inside of its mouth or its ears learns to invent them.
+whoever lacks the inside of its mouth or its ears learns to invent them. What another person's hair
+looks like on a face no picture shows: there only a parser can judge, by the mask (`wish`).
 Alphabet: B batch; S side.
 """
 
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+from pentimento.ops.blend import without
 
 
 def bend(
@@ -69,3 +73,34 @@ def forget(
     for group, dice in zip(groups, drawn, strict=True):
         hidden |= torch.isin(labels, labels.new_tensor(list(group))) & (dice < chance)
     return hidden
+
+
+def wish(
+    labels: Tensor,
+    features: Sequence[int],
+    skin: int,
+    hair: int,
+    generator: torch.Generator | None = None,
+) -> tuple[Tensor, Tensor]:
+    """Draw masks as people edit them: features moved and bent, often the next face's hair.
+
+    Args:
+        labels: (B, S, S).
+        features: classes that lie in the skin and leave skin where they go.
+        skin: its class.
+        hair: its class; what it leaves becomes the nearest other class.
+        generator: of all chance; torch's own where None.
+
+    Returns:
+        (B, S, S) masks, and (B,) bool: which faces wear the next one's hair.
+    """
+    wanted = labels.clone()
+    borrowed = torch.rand(len(labels), generator=generator, device=labels.device) < 0.5
+    for face in borrowed.nonzero()[:, 0].tolist():
+        bare = without(labels[face].cpu().numpy(), hair)
+        wanted[face] = torch.from_numpy(np.ascontiguousarray(bare))
+    parts = labels.new_tensor(list(features))
+    wanted = wanted.where(~torch.isin(wanted, parts), skin)
+    bent = bend(labels[:, None].expand(-1, 3, -1, -1).float(), labels, generator)[1]
+    wanted = wanted.where(~(torch.isin(bent, parts) & (wanted == skin)), bent)
+    return wanted.where(~(borrowed[:, None, None] & (labels.roll(-1, 0) == hair)), hair), borrowed

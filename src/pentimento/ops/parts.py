@@ -103,14 +103,20 @@ def _weights(low: Tensor, high: Tensor, n_out: int, n_in: int) -> Tensor:
     """Return (B, n_out, n_in): linear interpolation of the interval [low, high) at n_out points.
 
     Shrinking widens the triangle, so that nothing is skipped; an interval of n_out whole pixels
-    gives exact zeros and ones.
+    gives exact zeros and ones. The weights of a point amount to 1, counting those of pixels beyond
+    the n_in: a widened triangle alone would not, and ripple.
     """
     step = ((high - low) / n_out)[:, None, None]
     points = torch.arange(n_out, device=low.device)[:, None] + 0.5
     points = low[:, None, None] + points * step - 0.5
     reach = step.clamp(min=1.0)
+    widest = int(reach.max().ceil())
+    near = torch.arange(-widest, widest + 2, device=low.device)
+    total = (
+        (1 - ((points - points.floor()) - near).abs() / reach).clamp(min=0).sum(-1, keepdim=True)
+    )
     offset = (points - torch.arange(n_in, device=low.device)) / reach
-    return (1 - offset.abs()).clamp(min=0) / reach
+    return (1 - offset.abs()).clamp(min=0) / total
 
 
 def take(picture: Tensor, boxes: Tensor, shape: tuple[int, int]) -> Tensor:

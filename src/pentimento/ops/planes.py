@@ -14,7 +14,8 @@ Pixels = NDArray[Any]
 MOST_CHANNELS: Final = 4
 """Of a picture; what has more is one plane per class."""
 
-_LUMA: Final = np.array([0.299, 0.587, 0.114])
+LUMA: Final = (0.299, 0.587, 0.114)
+"""How much red, green and blue count for lightness (Rec. 601)."""
 
 
 def planes(pixels: Pixels, channels: int) -> NDArray[np.float32]:
@@ -55,7 +56,7 @@ def with_channels(pixels: Pixels, channels: int, name: str = "picture") -> Pixel
     if count == 1:
         return np.repeat(pixels, channels, 2)
     if (count, channels) == (3, 1):
-        return np.asarray(np.rint(pixels @ _LUMA), pixels.dtype)[..., None]
+        return np.asarray(np.rint(pixels @ np.array(LUMA)), pixels.dtype)[..., None]
     raise DataError(f"{name}: {count} channels cannot become {channels}")
 
 

@@ -452,7 +452,12 @@ def stream(
                 work.unet(network, x) if isinstance(network, UNet) else work.resnet(network, x)
             )
     columns = condition.width
-    cut = torch.no_grad()(painted.each(lambda band: band[..., :columns]).rows)
+
+    @torch.no_grad()
+    def cut(a: int, b: int) -> Tensor:
+        band = painted.rows(a, b)[..., :columns]
+        return system.finished(band, condition.rows(a, b)) if isinstance(system, CycleGAN) else band
+
     return Planes(painted.channels, condition.height, columns, cut)
 
 

@@ -36,7 +36,7 @@ from pentimento.session.document import (
 )
 from pentimento.session.faces import LARGEST, Face, Parser, Where, find_faces
 from pentimento.session.repaint import Portrait, Repainter
-from pentimento.session.scene import BAND, HALO, Donor, Scene, SceneBuilder, fitted
+from pentimento.session.scene import BAND, HALO, VALUE, Donor, Scene, SceneBuilder, fitted
 from pentimento.session.sketch import Sketch
 from pentimento.session.view import View, place, see
 from pentimento.structures import LabelMap, Picture
@@ -400,6 +400,10 @@ def _composed(painted: Painted, scene: Scene, view: View) -> tuple[Picture, Floa
     under = view.rgb[window].astype(np.float32)
     if inside.any():  # the photo's grain goes on where the painting is smoother than the photo
         around = (share < 0.02) | (replaced < 0.1)
+        labels = view.label_map.values[window]
+        kinds = np.bincount(labels[inside], minlength=256) >= 0.1 * inside.sum()
+        kinds[[VALUE["hair"], VALUE["hat"]]] = False  # texture is no grain
+        around &= kinds[labels]
         have, want = grain_level(colours, inside), grain_level(under, around)
         missing = float(np.sqrt(max(0.0, want**2 - have**2)))
         if missing > 0.2:

@@ -42,10 +42,10 @@ class Parser(Protocol):
         """Side of the crop it looks at, in pixels."""
         ...
 
-    def probabilities(self, image: NDArray[np.uint8], *, flip: bool = False) -> NDArray[np.float32]:
+    def probabilities(self, image: NDArray[np.uint8], *, tta: bool = False) -> NDArray[np.float32]:
         """Return (19, S, S) class probabilities (CelebAMask-HQ order) of (S, S, 3) uint8 RGB.
 
-        With `flip` the mirrored face is asked too and both answers are averaged.
+        With `tta` the answers for several views of the face are averaged.
         """
         ...
 

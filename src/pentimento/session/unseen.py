@@ -28,6 +28,7 @@ _GAPS: Final = (0.0, 0.21, 0.39, 0.56, 0.71, 0.84)
 _CAVITY: Final = (46, 18, 18)
 _TONGUE: Final = (128, 62, 62)
 _IVORY: Final = (1.0, 0.955, 0.875)  # times the light
+_WARM: Final = (0.85, 1.02, 1.12)  # powers of the shade: light among lips and gums turns red
 _LIGHT: Final = (150.0, 225.0)  # of 255: what the white of an eye may say about the light
 
 
@@ -65,7 +66,7 @@ def mouth_inside(inside: Mask, white: float, unit: float) -> Float:
     tongue = np.exp(-(((v - 1.0) / 0.32) ** 2) - (u / 0.55) ** 2)[..., None]
     dark, red = (np.array(c, np.float32) * (light / 255) for c in (_CAVITY, _TONGUE))
     drawn = dark + tongue * (red - dark)
-    ivory = light * np.array(_IVORY, np.float32) * shade[..., None]
+    ivory = light * np.array(_IVORY, np.float32) * shade[..., None] ** np.array(_WARM, np.float32)
     drawn = drawn + teeth[..., None] * (ivory - drawn)
     drawn = cv2.GaussianBlur(drawn.astype(np.float32), (0, 0), 0.5 * unit)
     return np.asarray(np.clip(drawn, 0, 255), np.float32)

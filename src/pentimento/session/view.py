@@ -235,7 +235,7 @@ def see(
 
 def _parsed(rgb: NDArray[np.uint8], quad: Points, parser: Parser) -> Float:
     crop = cut(rgb, crop_to_picture(quad, parser.size), parser.size)
-    return parser.probabilities(np.rint(crop).astype(np.uint8), flip=True)
+    return parser.probabilities(np.rint(crop).astype(np.uint8), tta=True)
 
 
 def _joined(inner: Float, outer: Float, side: int) -> Float:

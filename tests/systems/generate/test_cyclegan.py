@@ -5,10 +5,19 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from pentimento.metrics.distribution import SlicedWasserstein
-from pentimento.systems.generate.cyclegan import Batch, CycleGAN, Pool, paper, tiny
+from pentimento.systems.generate.cyclegan import (
+    Batch,
+    CycleGAN,
+    Pool,
+    luma,
+    paper,
+    tiny,
+    with_luma_of,
+)
 
 TINY = tiny()
 
@@ -101,9 +110,72 @@ def test_each_direction_can_be_used_alone() -> None:
         system.predict(colour)
 
 
+def colours(*values: tuple[float, float, float]) -> Tensor:
+    return torch.tensor(values, dtype=torch.float32).view(-1, 3, 1, 1)
+
+
+def test_colours_get_the_lightness_of_the_source() -> None:
+    half = colours((0.4, -0.2, 0.0)) - luma(colours((0.4, -0.2, 0.0)))
+    darker = with_luma_of(half + 0.3, torch.full((1, 1, 1, 1), -0.5))
+    assert torch.allclose(darker, half - 0.5, atol=1e-6)  # there is room: only the light changes
+    red = with_luma_of(colours((1, -1, -1)), torch.full((1, 1, 1, 1), 0.701))
+    # Red has a luma of 0.299 · 2 - 1 = -0.402: as light as that it would be (2.1, 0.1, 0.1).
+    share = (1 - 0.701) / 1.402
+    assert torch.allclose(red, 0.701 + share * (colours((1, -1, -1)) + 0.402), atol=1e-6)
+    for end in (-1.0, 1.0):
+        extreme = torch.full((1, 1, 1, 1), end)
+        assert with_luma_of(colours((1, -1, 0.5)), extreme).eq(end).all()
+
+
+def test_kept_luma_is_exact_and_in_range() -> None:
+    torch.manual_seed(0)
+    painted, source = (torch.rand(2, 3, 20, 20) * 2 - 1 for _ in range(2))
+    kept = with_luma_of(painted, source)
+    assert torch.allclose(luma(kept), luma(source), atol=1e-6)
+    assert kept.abs().max() <= 1 + 1e-6
+    assert torch.allclose(with_luma_of(painted, painted), painted, atol=1e-6)
+    assert torch.allclose(with_luma_of(kept, source), kept, atol=1e-6)
+
+
+def test_kept_luma_lets_gradients_through() -> None:
+    torch.manual_seed(0)
+    painted = (torch.rand(1, 3, 3, 3, dtype=torch.float64) * 2 - 1).requires_grad_()
+    source = (torch.rand(1, 1, 3, 3, dtype=torch.float64) * 2 - 1).requires_grad_()
+    assert torch.autograd.gradcheck(with_luma_of, (painted, source))
+    grey = torch.zeros(1, 3, 2, 2, requires_grad=True)
+    with_luma_of(
+        grey, torch.tensor([[-1.0, 1.0], [0.0, 0.5]])[None, None]
+    ).square().sum().backward()
+    assert grey.grad is not None
+    assert grey.grad.isfinite().all()
+
+
+def test_a_colouring_model_changes_colours_only() -> None:
+    config = replace(TINY, a_channels=1, keep="luminance", identity_weight=0.0)
+    system = CycleGAN(config)
+    grey, colour = torch.rand(1, 1, 30, 41) * 2 - 1, torch.rand(1, 3, 30, 41) * 2 - 1
+    painted = system.predict(grey)
+    assert torch.allclose(luma(painted), grey, atol=1e-6)
+    assert painted.std(1).max() > 0.01  # it is no grey picture
+    free = CycleGAN(replace(config, keep="nothing"))
+    free.networks.load_state_dict(system.networks.state_dict())
+    assert not torch.allclose(luma(free.predict(grey)), grey, atol=0.1)
+    back = system.predict(colour, direction="BtoA")
+    assert back.equal(free.predict(colour, direction="BtoA"))  # greys are nobody's colours
+    wide = [F.pad(x, (0, 0, 0, 2))[..., :32] for x in (grey, colour)]
+    terms = system.train_step(Batch(*wide), ignore)
+    assert all(value.isfinite() for value in terms.values())
+
+
 @pytest.mark.parametrize(
     ("values", "told"),
-    [({"b_channels": 1}, "identity"), ({"size": 250}, "multiple of 4"), ({"pool": -1}, "pool")],
+    [
+        ({"b_channels": 1}, "identity"),
+        ({"keep": "luminance", "a_channels": 1, "b_channels": 1}, "colours and greys"),
+        ({"keep": "luminance", "a_channels": 4, "identity_weight": 0.0}, "got 4 and 3"),
+        ({"size": 250}, "multiple of 4"),
+        ({"pool": -1}, "pool"),
+    ],
 )
 def test_impossible_configurations_are_refused(values: dict[str, object], told: str) -> None:
     with pytest.raises(ValueError, match=told):

@@ -290,6 +290,36 @@ def test_a_judge_measures_swaps_and_teaches(monkeypatch: pytest.MonkeyPatch) -> 
     assert "swap_miou" in system.validate([batch])
 
 
+def test_unpaired_steps_may_follow_masks_as_people_edit_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked: list[Tensor] = []
+
+    class Judge:
+        def __init__(self, source: str, labels: object) -> None:
+            pass
+
+        def loss(self, picture: Tensor, labels: Tensor) -> Tensor:
+            asked.append(labels)
+            return picture.square().mean()
+
+    monkeypatch.setattr("pentimento.systems.generate.portrait.FrozenParser", Judge)
+    faces = [face(64, n, without=["hair"] * n) for n in range(2)]
+    for wishes in (False, True):
+        config = replace(
+            tiny(), parser="a folder", w_parse=1.0, adversarial_from=0.0, wishes=wishes
+        )
+        system = built(config)
+        steps = Steps(system)
+        batch = system.collate(faces)
+        terms = system.train_step(batch, steps)
+        assert all(torch.isfinite(term) for term in terms.values())
+        assert steps.calls == ["generator", "critic_paired", "critic_unpaired"]
+        assert torch.equal(asked[-1], batch.labels) != wishes
+    skin = CELEBAMASK19.value("skin")
+    assert (asked[-1] == skin).any()
+
+
 def test_training_without_the_parser_that_was_asked_for_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -335,6 +365,7 @@ def test_every_region_has_its_parts() -> None:
         ({"size": 100}, "power of two"),
         ({"family": "paper", "size": 64}, "power of two"),
         ({"w_part": 1.0}, "only `paper`"),
+        ({"family": "paper", "wishes": True}, "only `textures`"),
         ({"perceptual": "vgg"}, "vgg19:FILE"),
         ({"bend": 2.0}, "shares"),
         ({"lr": 0.0}, "positive"),

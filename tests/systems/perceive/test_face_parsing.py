@@ -118,12 +118,12 @@ def test_predict_takes_squares_of_any_size(size: int) -> None:
     assert system.networks.training  # as it was
 
 
-def test_flip_averaging_does_not_know_left_from_right() -> None:
+def test_tta_does_not_know_left_from_right() -> None:
     system = FaceParsing(tiny())
     image = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
     mirrored = np.ascontiguousarray(image[:, ::-1])
-    shares = system.probabilities(image, flip=True)
-    turned = system.probabilities(mirrored, flip=True)[:, :, ::-1]
+    shares = system.probabilities(image, tta=True)
+    turned = system.probabilities(mirrored, tta=True)[:, :, ::-1]
     left, right = CELEBAMASK19.values("l_eye", "r_eye")
     assert turned[left] == pytest.approx(shares[right], abs=1e-4)
     assert turned[13] == pytest.approx(shares[13], abs=1e-4)

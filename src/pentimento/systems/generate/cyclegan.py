@@ -5,6 +5,8 @@ pictures that critics learn from, and the identity loss. Each direction can be u
 
 Differs:
 - The learning rate falls with every step, not with every epoch.
+- `keep` lets a generator of colours change them only: its answer takes the lightness of what it was
+  painted from. To colour is then all that can be learnt, and doing harm to shapes cannot.
 - Validation measures, which the official code does not: how far painted pictures are from real
   ones of their domain, by the sliced Wasserstein distance of patches.
 
@@ -33,8 +35,10 @@ from pentimento.nn.critic import PatchCritic
 from pentimento.nn.norm import NormName, draw_weights, norm_layer
 from pentimento.nn.resnet_generator import ResNetGenerator
 from pentimento.nn.unet import DropoutName
-from pentimento.ops.planes import planes
+from pentimento.ops.planes import LUMA, planes
 from pentimento.systems.generate.pix2pix import Direction, arrays, as_colours, paint
+
+_LEAST_COLOUR: Final = 1e-4  # of [-1, 1]: below, a colour is as good as grey
 
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))
@@ -51,6 +55,8 @@ class Config:
         norm: `instance` or `batch`, in all networks.
         dropout: `off`, in `train` only, or `always`.
         resize: double by repetition and convolution.
+        keep: `nothing`, or `luminance`: what is painted in three channels has the source's luma.
+            For grey → colour, with `a_channels` 1 and no identity loss.
         critic_width: channels of the critics' first layer.
         critic_layers: strided layers of the critics; 3 see 70 × 70 pixels.
         loss: `lsgan` or `vanilla` (cross-entropy).
@@ -72,6 +78,7 @@ class Config:
     norm: NormName = "instance"
     dropout: DropoutName = "off"
     resize: bool = False
+    keep: Literal["nothing", "luminance"] = "nothing"
     critic_width: int = 64
     critic_layers: int = 3
     loss: Literal["lsgan", "vanilla"] = "lsgan"
@@ -93,6 +100,12 @@ class Config:
             raise ValueError(
                 f"the identity loss needs equal channels, got {self.a_channels} and "
                 f"{self.b_channels}; set identity_weight to 0"
+            )
+        sides = {self.a_channels, self.b_channels}
+        if self.keep == "luminance" and not (3 in sides and sides <= {1, 3}):
+            raise ValueError(
+                "keep=luminance is for colours and greys (3 and 1 channels, or 3 and 3), got "
+                f"{self.a_channels} and {self.b_channels}"
             )
         if self.pool < 0:
             raise ValueError(f"pool must not be negative, got {self.pool}")
@@ -219,7 +232,7 @@ class CycleGAN:
 
     def train_step(self, batch: Batch, update: Update) -> Terms:
         """Update both generators, then both critics on pictures from the pools."""
-        a_to_b, b_to_a = self.networks["a_to_b"], self.networks["b_to_a"]
+        a_to_b, b_to_a = self._a_to_b, self._b_to_a
         fake_b, fake_a = a_to_b(batch.a), b_to_a(batch.b)
         terms = {
             "generator/a": self._opinion("critic_a", fake_a, real=True),
@@ -242,6 +255,18 @@ class CycleGAN:
         update("critics", critics)
         return terms | critics
 
+    def _a_to_b(self, a: Tensor) -> Tensor:
+        return self.finished(self.networks["a_to_b"](a), a)
+
+    def _b_to_a(self, b: Tensor) -> Tensor:
+        return self.finished(self.networks["b_to_a"](b), b)
+
+    def finished(self, painted: Tensor, source: Tensor) -> Tensor:
+        """Return what a generator painted from (B, C, H, W) with what the source must keep."""
+        if self.config.keep == "luminance" and painted.shape[1] == 3:
+            return with_luma_of(painted, source)
+        return painted
+
     def _opinion(self, critic: str, picture: Tensor, *, real: bool) -> Tensor:
         return GAN_LOSSES[self.config.loss]([self.networks[critic](picture)[-1]], real)
 
@@ -254,13 +279,13 @@ class CycleGAN:
         distances = {"a": SlicedWasserstein(), "b": SlicedWasserstein()}
         losses = []
         for batch in batches:
-            fake_b, fake_a = self.networks["a_to_b"](batch.a), self.networks["b_to_a"](batch.b)
+            fake_b, fake_a = self._a_to_b(batch.a), self._b_to_a(batch.b)
             for domain, real, fake in (("a", batch.a, fake_a), ("b", batch.b, fake_b)):
                 for pair in zip(arrays(real), arrays(fake), strict=True):
                     distances[domain].add(*pair)
             for back, start in (
-                (self.networks["b_to_a"](fake_b), batch.a),
-                (self.networks["a_to_b"](fake_a), batch.b),
+                (self._b_to_a(fake_b), batch.a),
+                (self._a_to_b(fake_a), batch.b),
             ):
                 losses += (back - start).abs().mean((1, 2, 3)).div(2).tolist()
         found = {f"distance/{domain}": each.value() for domain, each in distances.items()}
@@ -269,7 +294,7 @@ class CycleGAN:
 
     def samples(self, batch: Batch) -> Tensor:
         """Per sample: a, painted as B, and back; b, painted as A, and back."""
-        a_to_b, b_to_a = self.networks["a_to_b"], self.networks["b_to_a"]
+        a_to_b, b_to_a = self._a_to_b, self._b_to_a
         fake_b, fake_a = a_to_b(batch.a), b_to_a(batch.b)
         columns = [batch.a, fake_b, b_to_a(fake_b), batch.b, fake_a, a_to_b(fake_a)]
         return torch.stack([as_colours(x) for x in columns], 1)
@@ -307,7 +332,32 @@ class CycleGAN:
                 f"expected (B, {self.channels(direction)}, H, W), got {tuple(picture.shape)}"
             )
         way = "b_to_a" if direction == "BtoA" else "a_to_b"
-        return paint(self.networks[way], picture, seed)
+        return self.finished(paint(self.networks[way], picture, seed), picture)
+
+
+def luma(picture: Tensor) -> Tensor:
+    """Return (B, 1, H, W), the lightness of (B, 3, H, W) or (B, 1, H, W) (Rec. 601)."""
+    if picture.shape[1] == 1:
+        return picture
+    return (picture * picture.new_tensor(LUMA)[:, None, None]).sum(1, keepdim=True)
+
+
+def with_luma_of(painted: Tensor, source: Tensor) -> Tensor:
+    """Return painted colours as light as the source, in [-1, 1].
+
+    Where a colour that light would leave the range it is drawn towards grey, no further than it
+    must: its hue stays, its luma is exact, and nothing is clipped.
+
+    Args:
+        painted: (B, 3, H, W) in [-1, 1].
+        source: (B, 3, H, W) or (B, 1, H, W) in [-1, 1].
+    """
+    light = luma(source)
+    colour = painted - luma(painted)
+    # The way that each channel may go, up or down, before it meets the end of the range.
+    room = torch.where(colour > 0, 1 - light, 1 + light)
+    share = (room / colour.abs().clamp(min=_LEAST_COLOUR)).amin(1, keepdim=True).clamp(0, 1)
+    return light + share * colour
 
 
 def _generator(config: Config, c_in: int, c_out: int) -> nn.Module:

@@ -52,6 +52,7 @@ from pentimento.metrics.segmentation import Confusion
 from pentimento.nn.critic import MultiscaleCritic
 from pentimento.nn.mgpe import (
     PARTS,
+    Codes,
     Layout,
     PartCodes,
     Vectors,
@@ -67,7 +68,7 @@ from pentimento.nn.mgpe import (
     roll,
 )
 from pentimento.nn.textures import Textures
-from pentimento.ops.bend import bend, forget, hide
+from pentimento.ops.bend import bend, forget, hide, wish
 from pentimento.structures import LabelMap
 from pentimento.systems.frozen_parser import FrozenParser
 
@@ -81,6 +82,9 @@ PARTS_OF_REGION: Final[dict[str, tuple[str, ...]]] = {
 
 # What an edit uncovers or opens, and no texture of the face may show.
 _FORGETTABLE: Final = (("mouth",), ("l_ear", "r_ear"))
+_MOVABLE: Final = (
+    "l_brow", "r_brow", "l_eye", "r_eye", "nose", "mouth", "u_lip", "l_lip",
+)  # fmt: skip
 
 # Internal constants of the official loss: importance of the parts, and of the whole picture.
 _IMPORTANCE: Final = {"right_eye": 10.0, "left_eye": 10.0, "skin": 5.0, "hair": 5.0, "mouth": 10.0}
@@ -118,6 +122,8 @@ class Config:
         w_picture: of the reconstruction.
         w_part: of the local reconstructions (`paper`), on top of the official 10.
         w_parse: of the parser's cross-entropy, on top of the official 10.
+        wishes: unpaired steps follow masks as people edit them (`ops.bend.wish`), with own codes
+            but for borrowed hair; else own masks with permuted codes, as in the paper.
         alternate: paired terms on every second step only.
         bend: share of paired faces whose codes come from a bent copy.
         forget: chance of each part of a bent copy to be hidden as a whole (`ops.bend.forget`).
@@ -148,6 +154,7 @@ class Config:
     w_picture: float = 1.0
     w_part: float = 0.0
     w_parse: float = 0.1
+    wishes: bool = False
     alternate: bool = False
     bend: float = 0.75
     forget: float = 0.25
@@ -170,6 +177,10 @@ class Config:
             raise ValueError("width, critic_width, code and enlarge must be at least 1")
         if self.w_part and self.family != "paper":
             raise ValueError("w_part: textures are stored, not decoded; only `paper` has the term")
+        if self.wishes and self.family == "paper":
+            raise ValueError(
+                "wishes: the paper permutes codes; only `textures` follow edited masks"
+            )
         if self.perceptual not in ("parser", "none"):
             check_judge(self.perceptual)
         shares = (self.bend, self.forget, self.adversarial_from)
@@ -242,34 +253,6 @@ def open_data(spec: str, split: Split, config: Config) -> Dataset[FaceSample]:
     """Open faces (see `data/faces.py`), mirrored for training if the configuration says so."""
     faces = open_faces(spec, split, config.size)
     return _Mirrored(faces) if split == "train" and config.mirrored else faces
-
-
-# ---- codes
-
-
-@plain_dataclass(frozen=True)
-class Codes:
-    """The parts of one face, ready to be painted: what `Portrait.encode` returns.
-
-    Attributes:
-        parts: part (`right_eye`, `left_eye`, `skin`, `hair`, `mouth`) → tensors with a leading 1.
-    """
-
-    parts: PartCodes
-
-    def with_part(self, part: str, other: "Codes") -> "Codes":
-        """Return these codes with one part of another face."""
-        return self.mix(part, other, 1.0)
-
-    def mix(self, part: str, other: "Codes", amount: float) -> "Codes":
-        """Return these codes with a part moved towards another face's; 0 keeps, 1 replaces."""
-        if part not in self.parts:
-            raise ValueError(f"{part!r} is no part; there are {', '.join(self.parts)}")
-        mine, theirs = self.parts[part], other.parts[part]
-        if {k: v.shape for k, v in mine.items()} != {k: v.shape for k, v in theirs.items()}:
-            raise ValueError("the codes are of two models: encode both faces with one")
-        mixed = {name: torch.lerp(mine[name], theirs[name], amount) for name in mine}
-        return replace(self, parts={**self.parts, part: mixed})
 
 
 # ---- the system
@@ -347,15 +330,16 @@ class Portrait:
             fake = self._paint(codes, batch, background)
             terms |= self._paired_terms(fake, batch, layout, adversarial)
         if unpaired:
-            swapped = self._paint(permute(codes), batch, background)
-            terms |= self._unpaired_terms(swapped, batch, layout)
+            swapped, asked = self._unseen(codes, batch, background)
+            guide = lay_out(known(asked.labels), self.names, c.enlarge) if c.wishes else layout
+            terms |= self._unpaired_terms(swapped, asked, guide)
         if terms:
             update("generator", terms)
 
         if paired and adversarial and c.w_adversarial:
-            terms |= self._judge("critic_paired", fake, batch, layout, update)
+            terms |= self._judge("critic_paired", fake, layout, batch, layout, update)
         if unpaired and c.w_adversarial:
-            terms |= self._judge("critic_unpaired", swapped, batch, layout, update)
+            terms |= self._judge("critic_unpaired", swapped, guide, batch, layout, update)
         if c.family == "paper":  # the official code logs the divergence and never optimises it
             terms["kl"] = divergence(codes).detach()
         return terms
@@ -381,6 +365,20 @@ class Portrait:
 
     def _paint(self, codes: PartCodes, batch: Batch, background: Tensor) -> Tensor:
         return self.family.paint(self.networks, codes, known(batch.labels), batch.image, background)
+
+    def _unseen(self, codes: PartCodes, batch: Batch, background: Tensor) -> tuple[Tensor, Batch]:
+        """Return faces that no picture shows, and the batch whose masks ask for them."""
+        if not self.config.wishes:
+            return self._paint(permute(codes), batch, background), batch
+        skin, hair, *parts = self.names.values("skin", "hair", *_MOVABLE)
+        labels, borrowed = wish(batch.labels, parts, skin, hair)
+        own = self.family.encode(self.networks, batch.image, batch.labels)
+        own["hair"] = {
+            name: code.roll(-1, 0).where(borrowed[:, None, None, None], code)
+            for name, code in own["hair"].items()
+        }
+        asked = replace(batch, labels=labels)
+        return self._paint(own, asked, outside(known(batch.labels), self.names)), asked
 
     def _paired_terms(
         self, fake: Tensor, batch: Batch, layout: Layout, adversarial: bool
@@ -431,12 +429,13 @@ class Portrait:
         return _PART * torch.stack(errors).sum()
 
     def _judge(
-        self, name: str, fake: Tensor, batch: Batch, layout: Layout, update: Update
+        self, name: str, fake: Tensor, asked: Layout, batch: Batch, layout: Layout, update: Update
     ) -> dict[str, Tensor]:
-        """Let one critic learn to tell this fake from the truth."""
-        guide = one_hot(layout.labels, len(self.names))
+        """Let one critic learn to tell this fake from the truth, each with its own mask."""
         terms = {}
-        for kind, picture in (("real", batch.image), ("fake", fake.detach())):
+        seen = (("real", batch.image, layout), ("fake", fake.detach(), asked))
+        for kind, picture, about in seen:
+            guide = one_hot(about.labels, len(self.names))
             scores = [s[-1] for s in self.networks[name](torch.cat([guide, picture], 1))]
             terms[f"{name}_{kind}"] = 0.5 * cross_entropy(scores, real=kind == "real")
         update(name, terms)

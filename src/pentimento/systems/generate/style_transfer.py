@@ -1,7 +1,8 @@
 """Style transfer: the content of one picture in the manner of another (Johnson et al., ECCV 2016).
 
 Implemented: the transformer network, trained once per style and then applied to any picture in one
-pass; content and style (Gram) losses through a frozen judge, total variation; and the slow way that
+pass; content and style (Gram) losses through a frozen judge, or a style loss of patches; total
+variation; and the slow way that
 needs no training, optimising a picture's own pixels (Gatys et al., CVPR 2016), as `optimise`.
 
 Differs:
@@ -9,7 +10,9 @@ Differs:
   batch normalisation and transposed convolutions.
 - The last layer paints in units of 16 and starts from grey: in the official units its weights have
   sixteen times the way to go.
-- Where there is no file of VGG-16, the bundled feature network judges; `judge` says which.
+- Where there is no file of VGG-16, the bundled feature network judges; `judge` says which. Its Gram
+  matrices are matched by noise as well as by strokes: with `manner=patches` it judges the content
+  only, normalised per channel, and the style is compared by patches of pixels (`losses.patches`).
 - The learning rate falls over the second half.
 
 Alphabet: B batch; C channels of a level; H, W, S size. Pictures are in [-1, 1]; the network itself
@@ -35,6 +38,7 @@ from pentimento.data.pictures import Folder, PictureSample, open_pictures, read_
 from pentimento.engine.schedules import linear_decay
 from pentimento.engine.system import OptimizerSpec, Split, Terms, Update
 from pentimento.errors import ConfigError
+from pentimento.losses.patches import nearest_patches, patch_distribution
 from pentimento.losses.perceptual import Judge, check_judge, gram
 from pentimento.ops.pad import pad_to_multiple
 from pentimento.systems.generate.pix2pix import Direction
@@ -56,11 +60,13 @@ class Config:
         beside: whether the network paints beside the picture, which is added: content is there from
             the first step, and minutes are enough. The paper's begins with grey.
         size: S of the training pictures.
+        manner: what of the style is compared: `gram`, Gram matrices of the judge's features, as in
+            the paper; or `patches`, small patches of the pixels, which need no judge.
         judge: whose features are compared: `features` (bundled), `vgg16:FILE` or `vgg19:FILE`.
         content_level: which level's features are the content, from 0 on; a coarser one leaves the
             style more freedom. 1 in the paper, of VGG; of `features` the last, 3, does best.
         content_weight: of them.
-        style_weight: of the Gram matrices of the first four levels.
+        style_weight: of the Gram matrices of the first four levels, or of the patches.
         smooth_weight: of the total variation.
         lr: Adam's learning rate.
         batch_size: 4 in the paper.
@@ -72,6 +78,7 @@ class Config:
     width: int = 32
     blocks: int = 5
     beside: bool = False
+    manner: Literal["gram", "patches"] = "gram"
     size: int = 256
     judge: str = "features"
     content_level: int = 3
@@ -105,7 +112,10 @@ def paper() -> Config:
 
 def compact() -> Config:
     """Return a network with a quarter of the arithmetic; minutes on a CPU core."""
-    return Config(width=16, blocks=4, beside=True, size=128, batch_size=2, lr=2e-4, steps=1_500)
+    return Config(
+        width=16, blocks=4, beside=True, manner="patches", size=128, content_level=2,
+        content_weight=0.2, style_weight=1.0, smooth_weight=0.0, batch_size=2, steps=1_500,
+    )  # fmt: skip
 
 
 def tiny() -> Config:
@@ -209,6 +219,27 @@ def content_and_style(
     }
 
 
+def content_and_patches(
+    painted: Tensor, style: Tensor, seen: Sequence[Tensor], content: Tensor, config: Config
+) -> dict[str, Tensor]:
+    """Return both losses of painted pictures, the style's by patches.
+
+    Args:
+        painted: (B, 3, S, S).
+        style: (1, 3, H, W), the style picture.
+        seen: as in `content_and_style`.
+        content: likewise. Channels are normalised: a painting may be bluer and darker.
+        config: for the weights.
+    """
+    level = seen[config.content_level]
+    shape = (F.group_norm(x, x.shape[1]) for x in (level, content))
+    apart = patch_distribution(painted, style) + nearest_patches(painted, style)
+    return {
+        "content": config.content_weight * F.mse_loss(*shape),
+        "style": config.style_weight * apart,
+    }
+
+
 def total_variation(picture: Tensor) -> Tensor:
     """Return the mean absolute difference of neighbours, downwards and across."""
     down, across = picture.diff(dim=2), picture.diff(dim=3)
@@ -244,7 +275,8 @@ class StyleTransfer:
         self.averaged: tuple[str, ...] = ()
         self.batch_size, self.steps = c.batch_size, c.steps
         self._judge = Judge(c.judge, STYLE_LEVELS)
-        self._style: list[Tensor] = []
+        self._style: Tensor | None = None
+        self._grams: list[Tensor] = []
 
     def collate(self, samples: Sequence[PictureSample | FaceSample]) -> Batch:
         """Stack pictures."""
@@ -252,7 +284,7 @@ class StyleTransfer:
         return Batch(image.float() / _HALF - 1)
 
     def train_step(self, batch: Batch, update: Update) -> Terms:
-        """Paint, compare content with the picture and Gram matrices with the style's, update."""
+        """Paint, compare content with the picture's and manner with the style's, update."""
         terms = self._terms(self._paint(batch.image), batch.image)
         update("transformer", terms)
         return terms
@@ -262,20 +294,21 @@ class StyleTransfer:
         return image + painted if self.config.beside else painted - 1
 
     def _terms(self, painted: Tensor, image: Tensor) -> dict[str, Tensor]:
+        c = self.config
         with torch.no_grad():
-            content = self._judge(image)[self.config.content_level]
-            style = self._grams(image.device)
-        terms = content_and_style(self._judge(painted), content, style, self.config)
-        if self.config.smooth_weight:
-            terms["smooth"] = self.config.smooth_weight * total_variation(painted)
+            content = self._judge(image)[c.content_level]
+            if self._style is None:
+                pixels = torch.from_numpy(read_style(c.style, c.style_size).copy())
+                self._style = pixels.to(image.device).permute(2, 0, 1)[None].float() / _HALF - 1
+                self._grams = [gram(x) for x in self._judge(self._style)]
+        seen = self._judge(painted)
+        if c.manner == "patches":
+            terms = content_and_patches(painted, self._style, seen, content, c)
+        else:
+            terms = content_and_style(seen, content, self._grams, c)
+        if c.smooth_weight:
+            terms["smooth"] = c.smooth_weight * total_variation(painted)
         return terms
-
-    def _grams(self, device: torch.device) -> list[Tensor]:
-        if not self._style:
-            pixels = read_style(self.config.style, self.config.style_size)
-            picture = torch.from_numpy(pixels.copy()).to(device).permute(2, 0, 1)[None]
-            self._style = [gram(x) for x in self._judge(picture.float() / _HALF - 1)]
-        return self._style
 
     def validate(self, batches: Iterable[Batch]) -> dict[str, float]:
         """Measure both losses on pictures that were not trained on, and their sum."""
@@ -337,14 +370,15 @@ class StyleTransfer:
         Args:
             condition: (B, 3, H, W) in [-1, 1], at least 32 pixels on each side.
             steps: of Adam.
-            lr: its learning rate, in units of the pixels.
+            lr: its learning rate, in units of the pixels; it falls over the second half.
 
         Returns:
             (B, 3, H, W) in [-1, 1].
         """
         pixels = condition.clone().requires_grad_()
-        optimizer = torch.optim.Adam([pixels], lr)
-        for _ in range(steps):
+        optimizer, factor = torch.optim.Adam([pixels], lr), linear_decay(0.5)
+        for step in range(steps):
+            optimizer.param_groups[0]["lr"] = lr * factor(step / steps)
             optimizer.zero_grad()
             loss = torch.stack(list(self._terms(pixels, condition).values())).sum()
             loss.backward()  # type: ignore[no-untyped-call]  # torch has no type for it

@@ -37,6 +37,7 @@ from pentimento.nn.pointwise import PointwiseConv
 from pentimento.structures import LabelMap
 
 CLASSES: Final = len(CELEBAMASK19)
+_TTA: Final = (0, 32, 64)  # px by which the sides of test-time augmentation exceed `size`
 
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))
@@ -489,16 +490,17 @@ class FaceParsing:
         outputs: tuple[Tensor, ...] = self.networks["parser"](image)
         return outputs
 
-    def predict(self, image: NDArray[np.uint8], *, flip: bool = False) -> LabelMap:
+    def predict(self, image: NDArray[np.uint8], *, tta: bool = False) -> LabelMap:
         """Return the most probable class of every pixel.
 
         Args:
             image: (S, S, 3) uint8 RGB, an aligned face of any size.
-            flip: average with the prediction for the mirrored face; a little better, twice as slow.
+            tta: test-time augmentation: the mean answer for the face and its mirror image at three
+                sizes; better, and eight times as slow.
         """
-        return LabelMap(self.probabilities(image, flip=flip).argmax(0).astype(np.uint8))
+        return LabelMap(self.probabilities(image, tta=tta).argmax(0).astype(np.uint8))
 
-    def probabilities(self, image: NDArray[np.uint8], *, flip: bool = False) -> NDArray[Any]:
+    def probabilities(self, image: NDArray[np.uint8], *, tta: bool = False) -> NDArray[Any]:
         """Return (K, S, S) float32 probabilities of an aligned face; arguments as in `predict`.
 
         The face is resized to the configured size; logits are interpolated back.
@@ -510,17 +512,20 @@ class FaceParsing:
         network = self.networks["parser"]
         x = torch.tensor(image, device=next(network.parameters()).device)
         x = x.permute(2, 0, 1)[None].float() / 127.5 - 1
-        inside = (self.config.size, self.config.size)
-        x = F.interpolate(x, inside, mode="bilinear", antialias=True)
+        swap = torch.from_numpy(mirror_table(CELEBAMASK19)[:CLASSES].astype(np.int64))
         was_training = network.training
         network.eval()
+        answers = []
         with torch.inference_mode():
-            logits = self.logits(x)
-            if flip:
-                swap = torch.from_numpy(mirror_table(CELEBAMASK19)[:CLASSES].astype(np.int64))
-                logits = (logits + self.logits(x.flip(3)).flip(3)[:, swap]) / 2
-            logits = F.interpolate(logits, image.shape[:2], mode="bilinear")
-            shares: NDArray[Any] = logits.softmax(1)[0].float().cpu().numpy()
+            for larger in _TTA if tta else (0,):
+                inside = (self.config.size + larger,) * 2
+                seen = F.interpolate(x, inside, mode="bilinear", antialias=True)
+                logits = self.logits(seen)
+                if tta:
+                    logits = (logits + self.logits(seen.flip(3)).flip(3)[:, swap]) / 2
+                logits = F.interpolate(logits, image.shape[:2], mode="bilinear")
+                answers.append(logits.softmax(1)[0].float())
+            shares: NDArray[Any] = torch.stack(answers).mean(0).cpu().numpy()
         network.train(was_training)
         return shares
 
