@@ -5,8 +5,10 @@ import pytest
 from stand_in import FAIR, ColourParser, FlatPortrait
 from test_editor import Bench, V, assert_untouched_outside, wider_mouth
 
+from pentimento.labels import IGNORE
 from pentimento.ops.regions import grow
 from pentimento.session.editor import Editor
+from pentimento.structures import LabelMap
 
 
 @pytest.fixture
@@ -56,3 +58,22 @@ def test_a_face_is_encoded_once_however_often_it_is_edited(bench: Bench):
 def test_no_change_asks_nothing_of_the_generator(bench: Bench):
     assert bench.render(painter="generator").picture is bench.picture
     assert bench.editor.portrait.encoded == 0
+
+
+def test_hairs_about_a_brow_are_not_taken_for_skin(monkeypatch: pytest.MonkeyPatch):
+    seen: list[LabelMap] = []
+    encode = FlatPortrait.encode
+
+    def spy(self: FlatPortrait, image: np.ndarray, labels: LabelMap) -> object:
+        seen.append(labels)
+        return encode(self, image, labels)
+
+    monkeypatch.setattr(FlatPortrait, "encode", spy)
+    bench = Bench(editor=Editor(ColourParser(), FlatPortrait(256)))
+    bench.render(bench.mask(wider_mouth), painter="generator")
+    values = seen[0].values
+    unknown, brows = values == IGNORE, np.isin(values, [V["l_brow"], V["r_brow"]])
+    assert brows.any()
+    assert unknown.any()
+    assert (unknown <= grow(brows, 3)).all()
+    assert not (values[grow(brows, 3)] == V["skin"]).any()

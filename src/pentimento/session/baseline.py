@@ -477,11 +477,11 @@ class _Canvas:
                 changed |= (here | there) & face
         if not changed.any() or self.tone is None:
             return image
-        tone, near = self.tone, grow(changed, 12 * unit)
-        still = near & tone.known & ~grow(changed, 2 * unit)
+        tone, near = self.tone, grow(changed, 16 * unit)
+        still = near & tone.known & ~grow(changed, 6 * unit)
         error = low_pass(scene.image - tone.before, still, 4 * unit)
         wanted = np.clip(tone.after + error, 0, 255)
-        share = grow(changed, 4 * unit) & tone.known & face
+        share = grow(changed, 5 * unit) & tone.known & face
         soft = cv2.GaussianBlur(share.astype(np.float32), (0, 0), 1.5 * unit)[..., None]
         change = wanted - image
         broad = cv2.GaussianBlur(change, (0, 0), 0.5 * unit)

@@ -14,7 +14,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from pentimento.ops.regions import grow, resized, shrunk
+from pentimento.labels import CELEBAMASK19, IGNORE
+from pentimento.ops.regions import Labels, grow, resized, shrunk
 from pentimento.session.baseline import Note, Painted, Tone, paint
 from pentimento.session.document import Document, Restyle, Swap
 from pentimento.session.faces import Where
@@ -32,6 +33,9 @@ _PARTS: Final[Mapping[str, tuple[str, ...]]] = {
     "hair": ("hair",),
 }
 """Region → codes that are exchanged. Nose, brows and ears share the skin's code and keep it."""
+_SKIN, *_BROWS = CELEBAMASK19.values("skin", "l_brow", "r_brow")
+_RIM: Final = 3 / 256
+"""How far hairs reach beyond a brow's mask, as a share of the face's square."""
 
 
 class Codes(Protocol):
@@ -82,7 +86,8 @@ class Repainter:
     def codes(self, view: View) -> Any:
         """Return the codes of a face, encoding it on first use."""
         if view not in self._codes:
-            self._codes[view] = self.portrait.encode(self._crop(view), self._labels(view))
+            labels = _without_rims(view.aligned_labels(self.size), self.size)
+            self._codes[view] = self.portrait.encode(self._crop(view), labels)
         return self._codes[view]
 
     def before(self, view: View) -> NDArray[np.uint8]:
@@ -153,6 +158,18 @@ class Repainter:
             for part in _PARTS.get(command.region, ()):
                 codes = codes.mix(part, self.codes(donors[name, command.where]), command.amount)
         return codes
+
+
+def _without_rims(labels: Labels, size: int) -> LabelMap:
+    """Return a face's labels in which the skin about the brows is unknown.
+
+    Masks outline what is dense. The hairs about it, left in the skin, would draw the old outline of
+    a brow that has gone.
+    """
+    sure = labels.copy()
+    for brow in _BROWS:
+        sure[grow(labels == brow, _RIM * size) & (labels == _SKIN)] = IGNORE
+    return LabelMap(sure)
 
 
 def _in_frame(before: NDArray[np.uint8], after: NDArray[np.uint8], side: int, zoom: float) -> Tone:
