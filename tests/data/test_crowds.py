@@ -5,11 +5,12 @@ import cv2
 import numpy as np
 import pytest
 
-from pentimento.data.collage import SMALLEST, Crowd, Portrait, compose, face_mesh, window
-from pentimento.data.crowds import open_crowds
+from pentimento.data.collage import SEEN, SMALLEST, Crowd, Portrait, compose, face_mesh, window
+from pentimento.data.crowds import VAL_SEEDS, open_crowds, read_scene
 from pentimento.errors import DataError
 from pentimento.world.face_mesh import VERTICES
 from pentimento.world.portraits import portrait
+from pentimento.world.scenes import scene
 
 POINTS = np.array([[40.0, 50], [60, 50], [50, 62], [42, 74], [58, 74]])
 BOX = np.array([28.0, 26, 72, 92])
@@ -176,3 +177,13 @@ def test_faults_of_folders_are_named(folder: Path, tmp_path: Path):
         open_crowds(" , ", "train", 64)
     with pytest.raises(DataError, match="no such folder"):
         open_crowds(str(tmp_path / "nowhere"), "train", 64)
+
+
+def test_a_head_that_is_turned_away_has_no_face(tmp_path, monkeypatch):
+    """The two people of this scene show the backs of their heads, and nothing is before them."""
+    monkeypatch.setenv("PENTIMENTO_CACHE", str(tmp_path))
+    seed = VAL_SEEDS + 33
+    faces = [segment.face for segment in scene(seed, (384, 512)).segments if segment.face]
+    assert len(faces) == 2
+    assert all(abs(face.pose[0]) > 90 and face.visible > SEEN for face in faces)
+    assert not len(read_scene(seed).boxes)

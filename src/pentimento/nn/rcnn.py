@@ -17,13 +17,21 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from pentimento.ops.nms import nms
-from pentimento.ops.roi import anchors, clip_boxes, shift_boxes
+from pentimento.ops.roi import anchors, clip_boxes, levels_of, roi_align, shift_boxes
 
 STRIDES: Final = (4, 8, 16, 32, 64)
 SIDES: Final = (32, 64, 128, 256, 512)
 """Roots of the areas of the anchors of each level."""
 Norm = Literal["frozen", "group"]
+_BGR_MEAN: Final = (103.53, 116.28, 123.675)
 _RATIOS: Final = (0.5, 1.0, 2.0)
+
+
+def prepared(image: Tensor) -> Tensor:
+    """Return pictures (N, 3, H, W), BGR 0..255, without the mean and padded to multiples of 32."""
+    x = image - image.new_tensor(_BGR_MEAN)[:, None, None]
+    height, width = x.shape[2:]
+    return F.pad(x, (0, -width % 32, 0, -height % 32))
 
 
 class FrozenBatchNorm(nn.Module):
@@ -199,6 +207,24 @@ def proposals(
         scores.append(score[kept.to(found.device)])
     score, order = torch.cat(scores).sort(descending=True, stable=True)
     return torch.cat(boxes)[order[:after]], score[:after]
+
+
+def box_features(
+    levels: Sequence[Tensor], boxes: Sequence[Tensor], canonical: float = 224
+) -> Tensor:
+    """Return 7x7 features (R, C, 7, 7) of boxes, per picture (R, 4), on the level of their size."""
+    every = []
+    for n, own in enumerate(boxes):
+        level = levels_of(own, 2, 5, canonical)
+        pooled = levels[0].new_zeros(len(own), levels[0].shape[1], 7, 7)
+        for i, features in enumerate(levels[:4]):
+            on = level == i + 2
+            if on.any():
+                pooled[on] = roi_align(
+                    features[n : n + 1], [own[on]], (7, 7), 1 / STRIDES[i], samples=2, aligned=False
+                ).to(pooled.dtype)
+        every.append(pooled)
+    return torch.cat(every)
 
 
 class BoxHead(nn.Module):

@@ -94,10 +94,10 @@ def seen_at(positions: Tensor, uv: Tensor) -> Tensor:
     return read[0, :, 0].T
 
 
-def painted(pictures: Tensor, part: Tensor, uv: Tensor) -> Tensor:
-    """Return pictures (N, 3, S, S) in [0, 1] with lines of equal u and v drawn on the surface."""
+def painted(pictures: Tensor, part: Tensor, uv: Tensor, lines: int = 24) -> Tensor:
+    """Return pictures (N, 3, S, S) in [0, 1] with `lines` of equal u and v on every part."""
     u, v = uv.clamp(0, 1).unbind(1)
     colour = torch.stack([u, v, 0.4 + 0.2 * (part > 1)], 1)
-    lines = ((uv * 24).frac() < 0.12).any(1)[:, None]
-    surface = torch.where(lines, torch.ones_like(colour), 0.35 * pictures + 0.65 * colour)
+    drawn = ((uv * lines).frac() < 0.12).any(1)[:, None]
+    surface = torch.where(drawn, torch.ones_like(colour), 0.35 * pictures + 0.65 * colour)
     return torch.where((part > 0)[:, None], surface, pictures)

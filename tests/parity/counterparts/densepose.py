@@ -9,10 +9,10 @@ from parity.counterparts import Build, Counterpart, keyed
 from parity.fixture import Fixture, Run, State
 from pentimento.compat.densepose import DENSEPOSE
 from pentimento.losses.charts import WEIGHTS, Marks, chart_losses, in_box, resample_masks
-from pentimento.nn.rcnn import level_anchors, proposals
+from pentimento.nn.rcnn import box_features, level_anchors, prepared, proposals
 from pentimento.ops.charts import Charts, read_charts
 from pentimento.ops.roi import clip_boxes, roi_align
-from pentimento.systems.perceive.densepose import DenseRCNN, box_features, paper, prepared
+from pentimento.systems.perceive.densepose import DenseRCNN, paper
 
 _NAMES = {"coarse_segm": "coarse", "fine_segm": "fine", "u": "u", "v": "v"}
 

@@ -62,6 +62,7 @@ def test_people_and_their_charts_are_learnt_end_to_end() -> None:
     assert after["gps"] > before["gps"] + 0.3
     assert after["gps"] > 0.6
     assert after["ap50"] > 0.5
+    assert min(after["box_ap"], after["mask_ap"]) > 0.3
     sample = crowd(1)[0]
     doubled = np.repeat(np.repeat(sample.image, 2, 0), 2, 1)
     part, uv, boxes = system.predict(doubled, 0.3)

@@ -22,7 +22,6 @@ from typing import Any, Final, Literal
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from numpy.typing import NDArray
 from pydantic import ConfigDict
 from pydantic.dataclasses import dataclass
@@ -47,17 +46,18 @@ from pentimento.nn.rcnn import (
     BoxPredictor,
     FeaturePyramid,
     ProposalHead,
+    box_features,
     by_anchor,
     level_anchors,
+    prepared,
     proposals,
     start,
 )
+from pentimento.ops.boxes import iou
 from pentimento.ops.charts import Charts, painted, read_charts
 from pentimento.ops.frames import cut, inverse, moved, similarity
 from pentimento.ops.nms import nms
-from pentimento.ops.roi import clip_boxes, levels_of, roi_align, shift_boxes
-
-_BGR_MEAN: Final = (103.53, 116.28, 123.675)
+from pentimento.ops.roi import clip_boxes, roi_align, shift_boxes
 
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))
@@ -344,31 +344,6 @@ class DenseRCNN(nn.Module):
         return Found(found, score, self.charts(levels, [found]))
 
 
-def prepared(image: Tensor) -> Tensor:
-    """Return pictures (N, 3, H, W), BGR 0..255, without the mean and padded to multiples of 32."""
-    x = image - image.new_tensor(_BGR_MEAN)[:, None, None]
-    height, width = x.shape[2:]
-    return F.pad(x, (0, -width % 32, 0, -height % 32))
-
-
-def box_features(
-    levels: Sequence[Tensor], boxes: Sequence[Tensor], canonical: float = 224
-) -> Tensor:
-    """Return 7x7 features (R, C, 7, 7) of boxes, per picture (R, 4), on the level of their size."""
-    every = []
-    for n, own in enumerate(boxes):
-        level = levels_of(own, 2, 5, canonical)
-        pooled = levels[0].new_zeros(len(own), levels[0].shape[1], 7, 7)
-        for i, features in enumerate(levels[:4]):
-            on = level == i + 2
-            if on.any():
-                pooled[on] = roi_align(
-                    features[n : n + 1], [own[on]], (7, 7), 1 / STRIDES[i], samples=2, aligned=False
-                ).to(pooled.dtype)
-        every.append(pooled)
-    return torch.cat(every)
-
-
 # The system
 
 
@@ -471,7 +446,8 @@ class DensePose:
 
         A person who is not found, a point that lies outside of the found box, on no body or on
         another part counts as infinitely far. `ap` and `ap50` are DensePose's: COCO's average
-        precision with GPS in the place of IoU.
+        precision with GPS in the place of IoU; `box_ap` and `mask_ap` are COCO's own, of the same
+        people.
         """
         surface = SURFACES[self.config.parts]
         similarities, scores = [], []
@@ -480,9 +456,27 @@ class DensePose:
                 for n, image in enumerate(_bgr(batch.image)):
                     found = self._network().find(image)
                     near = self._distances(found, batch, n)
-                    similarities.append(point_similarities(near, surface, len(found.boxes)))
+                    points = point_similarities(near, surface, len(found.boxes))
+                    similarities.append((points, *self._overlaps(found, batch, n)))
                     scores.append(found.scores.cpu().numpy())
-        return surface_precision(similarities, scores)
+        kinds = zip(*similarities, strict=True)
+        by_points, by_box, by_mask = (surface_precision(each, scores) for each in kinds)
+        return {**by_points, "box_ap": by_box["ap"], "mask_ap": by_mask["ap"]}
+
+    def _overlaps(
+        self, found: Found, batch: Batch, n: int
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Return the IoU (R, G) of boxes, and of masks, of the annotated people of picture `n`."""
+        known, side = (batch.part[n] >= 0).any(1) & batch.present[n], batch.image.shape[-1]
+        boxes, whole = batch.boxes[n, known], batch.boxes.new_tensor([[0, 0, side, side]])
+        drawn = (found.charts.coarse.argmax(1), found.boxes)
+        seen, true = (
+            (resample_masks(masks, frames, whole.expand_as(frames), side) > 0).flatten(1).double()
+            for masks, frames in (drawn, (batch.masks[n, known], batch.frames[n, known]))
+        )
+        shared = seen @ true.T
+        overlap = shared / (seen.sum(1)[:, None] + true.sum(1) - shared).clamp(min=1)
+        return iou(found.boxes, boxes).double().cpu().numpy(), overlap.cpu().numpy()
 
     def _distances(self, found: Found, batch: Batch, n: int) -> list[NDArray[np.float64]]:
         """Return, for every annotated person of picture `n`, (R, K, 4) of the found boxes.
@@ -556,7 +550,7 @@ class DensePose:
             true, true_uv = _marked(batch, n)
             both = torch.from_numpy(np.stack([true, part])).to(picture.device)
             where = torch.from_numpy(np.stack([true_uv, uv])).permute(0, 3, 1, 2)
-            two = painted(picture.expand(2, -1, -1, -1), both, where.to(picture.device))
+            two = painted(picture.expand(2, -1, -1, -1), both, where.to(picture.device), 6)
             rows.append(torch.cat([picture[None], two]))
         return torch.stack(rows)
 

@@ -1,0 +1,56 @@
+"""How long each detector takes for a 640 x 480 photo, at `compact`.
+
+    python benchmarks/detectors.py [--rounds 15] [--threads 2]
+
+The bundled face finder sees the photo as it is; DensePose and the box detectors bring it to the
+side they are trained at, and, in the second column, to 640 pixels, where nothing is lost. Their
+weights are random: decoding and suppression are included, but have nothing sure to find. Medians
+of interleaved rounds by the clock, the fastest in brackets. The photo is scikit-image's astronaut.
+"""
+
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any, Final
+
+import click
+import cv2
+import numpy as np
+import torch
+
+from pentimento.catalog import row
+from pentimento.session.models import load_finder
+
+NAMES: Final = ("cornernet", "centernet_triplets", "centernet", "densepose")
+
+
+@click.command()
+@click.option("--rounds", default=15, show_default=True)
+@click.option("--threads", default=2, show_default=True)
+def main(rounds: int, threads: int) -> None:
+    """Measure and print."""
+    from skimage.data import astronaut
+
+    torch.set_num_threads(threads)
+    picture = astronaut()  # type: ignore[no-untyped-call]  # no types there
+    photo = np.asarray(cv2.resize(picture, (640, 480)), np.uint8)
+    models: dict[str, Callable[[Any], Any]] = {"retinaface, 640": load_finder().predict}
+    for name in NAMES:
+        config = row(name).module().compact()
+        for size in (config.size, 640):
+            torch.manual_seed(0)
+            models[f"{name}, {size}"] = row(name).system()(replace(config, size=size)).predict
+    times: dict[str, list[float]] = {name: [] for name in models}
+    for _ in range(rounds + 1):  # the first warms up
+        for name, look in models.items():
+            began = time.perf_counter()
+            look(photo)
+            times[name].append(1000 * (time.perf_counter() - began))
+    print(f"{threads} threads\n\n| detector, side | ms |\n|---|---|")
+    for name, each in times.items():
+        print(f"| {name} | {statistics.median(each[1:]):.0f} ({min(each[1:]):.0f}) |")
+
+
+if __name__ == "__main__":
+    main()
