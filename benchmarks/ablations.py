@@ -10,8 +10,7 @@ share of theirs, `looks` the perceptual distance from them.
 
 | GROUP | what is compared |
 |---|---|
-| `losses` | pix2pix: L1, GAN, cGAN, L1+GAN, L1+cGAN (Isola et al. 2017, table 1); the last also |
-| | without transposed convolutions, whose checkerboards a parser does not like |
+| `losses` | pix2pix: L1, GAN, cGAN, L1+GAN, L1+cGAN (Isola et al. 2017, table 1) |
 | `cycle` | CycleGAN with and without the cycle loss (Zhu et al. 2017, table 4); no identity loss |
 | `features` | pix2pixHD's global generator with and without feature matching |
 
@@ -78,7 +77,6 @@ GROUPS: Final = {
             "cGAN": "l1_weight=0",
             "L1+GAN": "conditional=false",
             "L1+cGAN": "",
-            "L1+cGAN, resize": "resize=true",
         },
     ),
     "cycle": _arms(
