@@ -114,8 +114,7 @@ PLATES: Final = (
           "Acceptable. The skin moves with the brows, but they thicken and their shade deepens.",
           shape=brows_raised),
     Plate("Nose narrower", _faker("m12"), "reshape", "nose", "34-year-old from Kyrgyzstan",
-          "Half good: the nose is narrower, but creases stay where its flanks were, and its tip is "
-          "pinched.",
+          "Acceptable. The nose is narrower without a crease, and a little softer than the cheeks.",
           shape=nose_narrower),
     Plate("Fuller hair", _faker("m65"), "reshape", "hair", "69-year-old from Hungary",
           "Good. The new hair goes on in the old one's direction and shade.",

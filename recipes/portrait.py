@@ -10,7 +10,7 @@ on and never trained on. Stages:
 2. `faces`: photos, found, aligned and labelled by the face parser;
 3. `half`: training at half the size, where a step costs half as much for twice the faces;
 4. `full`: training at the full size from those weights;
-5. `late`: from those, with critics of patches and the parser as judges;
+5. `wish`: from those, half of every step under masks as people edit them, judged by the parser;
 6. `benchmarks/portrait.py`, the card and the model, its critics left out.
 
 Every stage leaves its result under `--out`; the same command continues where it was stopped.
@@ -57,7 +57,7 @@ class Plan:
     Attributes:
         half: configuration at half the size.
         full: configuration at the full size.
-        late: configuration with critics, whose result ships.
+        wish: configuration with edited masks, whose result ships.
         world: rendered portraits.
         photos: at most so many photos.
         unseen: rendered portraits of the benchmark.
@@ -67,7 +67,7 @@ class Plan:
 
     half: Config
     full: Config
-    late: Config
+    wish: Config
     world: int
     photos: int
     unseen: int
@@ -77,19 +77,19 @@ class Plan:
 
 def bundled() -> Plan:
     """Return the plan of the bundled weights."""
-    # Squares first: shade and shape. Critics later: they add what squares blur.
+    # First faces whose truth is known, then masks whose truth nobody has seen.
     full = replace(
         compact(), parser="none", w_parse=0.0, pixel="l2", betas=(0.9, 0.999), adversarial_from=1.0,
         critic_width=16,
     )  # fmt: skip
-    late = replace(
-        full, parser="bundled", w_parse=0.02, w_adversarial=0.05, w_feature=0.2, betas=(0.5, 0.99),
-        adversarial_from=0.0, lr=1.5e-4, critic_lr=4e-4, constant=0.3,
+    wish = replace(
+        full, parser="bundled", w_parse=0.02, wishes=True, w_adversarial=0.0, w_feature=0.0,
+        adversarial_from=0.0,
     )  # fmt: skip
     return Plan(
         half=replace(full, size=128, batch_size=8, steps=1800, lr=6e-4, constant=0.4),
         full=replace(full, batch_size=4, steps=1600, lr=4e-4, constant=0.3),
-        late=replace(late, batch_size=4, steps=600),
+        wish=replace(wish, batch_size=4, steps=1100, lr=3e-4, constant=0.5),
         world=3200,
         photos=10_000,
         unseen=16,
@@ -196,7 +196,7 @@ def train(
             raise SystemExit(128 + outcome.signal)
         facts = {"steps": outcome.step, "minutes": round((time.time() - began) / 60, 1)}
         (run / "done.json").write_text(json.dumps(facts) + "\n")
-    # Against critics the last weights are taken: the score that `best` goes by rewards blur.
+    # Against a judge the last weights are taken: the score that `best` goes by knows no masks.
     plain = config.adversarial_from == 1 and (run / "best").is_dir()
     best = run / "best" if plain else run
     cost = "{steps} steps in {minutes} minutes".format(
@@ -269,7 +269,7 @@ def main(
     spec = f"0.5*{out / 'world'},2*{out / 'faces'}"
     half, cost_half = train(out / "half", spec, plan.half, plan, None, seed)
     full, cost_full = train(out / "full", spec, plan.full, plan, half, seed)
-    late, cost_late = train(out / "late", spec, plan.late, plan, full, seed)
+    wish, cost_wish = train(out / "wish", spec, plan.wish, plan, full, seed)
     facts = {
         "note": note,
         "seed": seed,
@@ -278,15 +278,15 @@ def main(
         "photos": len(list((out / "faces" / "labels").iterdir())),
         "half": cost_half,
         "full": cost_full,
-        "late": cost_late,
+        "wish": cost_wish,
         "hardware": f"{platform.machine()}, {os.cpu_count()} cores, "
         + ("GPU" if torch.cuda.is_available() else "no GPU"),
-        "parameters": f"{sum(p.numel() for p in late.networks['generator'].parameters()):,}",
+        "parameters": f"{sum(p.numel() for p in wish.networks['generator'].parameters()):,}",
     }
     folder = weights or out / "model"
-    write_card(folder, late, facts, "not measured yet")
+    write_card(folder, wish, facts, "not measured yet")
     scores = measure(folder, parser, data, plan.unseen, out / "scores.json")
-    write_card(folder, late, facts, scores)
+    write_card(folder, wish, facts, scores)
     click.echo(scores)
 
 

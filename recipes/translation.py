@@ -241,7 +241,7 @@ TASKS: Final = {
         1000,
         agreement,
     ),
-    "neutral2smiling": Task("pix2pix", "smiles", _SURE, 300, likeness, shown=False),
+    "neutral2smiling": Task("pix2pix", "smiles", _SURE, 600, likeness, shown=False),
     "world2photo": Task(
         "cyclegan", "portraits/images,faker", ("identity_weight=0", *_CYCLE), 700, distance
     ),

@@ -1,5 +1,6 @@
 """`pentimento convert` and `pentimento translate`, from an official file to a painted picture."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -123,8 +124,21 @@ def test_faults_say_what_to_do(model: Path, tmp_path: Path) -> None:
     source = paint(tmp_path / "in.png", (20, 20, 3))
     assert "itself" in str(fails(translate, source, "-o", source, "--model", model))
     assert isinstance(fails(convert, tmp_path / "no.pth", "-o", tmp_path / "m"), CheckpointError)
+    colours = CycleGAN(replace(tiny(), a_channels=1, keep="luminance", identity_weight=0.0))
+    models.save(colours, tmp_path / "colours", "# A toy")
+    back = fails(convert, tmp_path / "colours", "--to", "official", "-o", tmp_path / "back")
+    assert "keeps the luminance" in str(back)
     again = fails(convert, model.parent / "official", "-o", model)
     assert "already holds a model" in str(again)
+
+
+def test_a_folder_does_not_go_into_a_file(model: Path, tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    paint(tmp_path / "in" / "a.png", (8, 8, 3))
+    (tmp_path / "out").write_text("mine")
+    told = fails(translate, tmp_path / "in", "-o", tmp_path / "out", "--model", model)
+    assert "is a file" in str(told)
+    assert (tmp_path / "out").read_text() == "mine"
 
 
 def saved(folder: Path, **values: object) -> Path:

@@ -31,6 +31,12 @@ def enlarger(**values) -> SuperResolution:
     return SuperResolution(Config(**{"width": 4, "blocks": 2, "growth": 2, **PLAIN, **values}))
 
 
+def test_a_style_beside_the_picture_is_not_written_back(tmp_path: Path) -> None:
+    system = StyleTransfer(StyleConfig(width=4, blocks=1, beside=True))
+    with pytest.raises(CheckpointError, match="beside the picture"):
+        save_official(system, tmp_path)
+
+
 def test_a_style_with_old_statistics_loads_and_says_what_it_dropped(tmp_path: Path) -> None:
     system = StyleTransfer(StyleConfig(width=4, blocks=2))
     network = system.networks["transformer"]

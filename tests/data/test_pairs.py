@@ -147,6 +147,13 @@ def test_faces_become_each_task(faces: Path) -> None:
     assert np.abs(grey.a[..., 0] - grey.b.mean(2)).mean() < 30
 
 
+def test_channels_that_no_face_can_be_shown_in_are_refused_at_once(faces: Path) -> None:
+    with pytest.raises(DataError, match=r"labels can be shown in 1 or 3 or 19 channels, not in 5"):
+        opened(faces, channels=(5, 3))
+    with pytest.raises(DataError, match="portrait can be shown in 1 or 3 channels"):
+        opened(faces, channels=(19, 4))
+
+
 def test_a_mirrored_face_swaps_the_subjects_left_and_right(faces: Path) -> None:
     data = opened(faces, channels=(19, 3), load_size=16, size=16)
     draws = [data.sample(0, np.random.default_rng(n)).a for n in range(10)]

@@ -10,6 +10,7 @@ import pytest
 from click.testing import CliRunner
 
 from pentimento.cli.validate import command
+from pentimento.data.pairs import open_pairs
 from pentimento.data.validate import Report, validate
 from pentimento.errors import DataError
 
@@ -21,8 +22,12 @@ def write(path: Path, shape: tuple[int, ...] = (12, 16, 3), value: int = 3, bits
     return path
 
 
+NAMES = (0, 1, 2, 23)
+"""Of which the last is held out, by the hash of its name."""
+
+
 def hd(folder: Path) -> Path:
-    for n in range(3):
+    for n in NAMES:
         write(folder / "train_img" / f"{n}_leftImg8bit.png")
         write(folder / "train_label" / f"{n}_gtFine_labelIds.png", (12, 16))
         write(folder / "train_inst" / f"{n}_gtFine_instanceIds.png", (12, 16), 26001, 16)
@@ -30,7 +35,7 @@ def hd(folder: Path) -> Path:
 
 
 def pairs(folder: Path) -> Path:
-    for n in range(3):
+    for n in NAMES:
         write(folder / "A" / f"{n}.png")
         write(folder / "B" / f"{n}.jpg")
     return folder
@@ -104,10 +109,34 @@ def test_notes_do_not_fail(tmp_path: Path) -> None:
     report = validate(str(tmp_path))
     assert not report.problems
     said = " ".join(each.what for each in report.notes)
-    assert "several modes: 2 of 3 × 8 bits, 1 of 1 × 8 bits" in said
+    assert "several modes: 3 of 3 × 8 bits, 1 of 1 × 8 bits" in said
     assert "ignored: 1 × .txt" in said
     assert "classes 3..3 occur" in said
-    assert "no val_label/ or test_label/" in said
+    assert "4 files are few to hold a tenth back" in said
+
+
+def test_folders_without_a_common_name_are_unpaired(tmp_path: Path) -> None:
+    pairs(tmp_path)
+    for path in (tmp_path / "B").iterdir():
+        path.rename(path.with_stem(f"{path.stem}3"))  # 23 becomes 233, and 2 becomes 23
+    (tmp_path / "A" / "23.png").rename(tmp_path / "A" / "27.png")
+    report = validate(str(tmp_path))
+    assert report.layout == "A/ and B/, unpaired"
+    assert not report.problems
+    assert any("no name is in both" in each.what for each in report.notes)
+    assert len(validate(f"{tmp_path / 'A'},{tmp_path / 'B'}", paired=True).problems) == 8
+
+
+@pytest.mark.parametrize("make", [hd, pairs])
+def test_a_split_without_files_is_a_problem(make: Callable[[Path], Path], tmp_path: Path) -> None:
+    for path in [p for p in make(tmp_path).rglob("23*") if p.is_file()]:
+        path.unlink()
+    problems = validate(str(tmp_path)).problems
+    assert {each.what.partition(",")[0] for each in problems} == {
+        "none of its 3 files falls into val"
+    }
+    with pytest.raises(DataError, match="none of its 3 files falls into val"):
+        open_pairs(str(tmp_path), "val", load_size=8, size=8, channels=(3, 3))
 
 
 def test_two_folders_and_no_layout(tmp_path: Path) -> None:
@@ -132,5 +161,5 @@ def test_the_verb_reports_and_fails(tmp_path: Path) -> None:
     assert "problem: " in done.output
     assert "To mend: add it, or remove the one." in done.output
     report = json.loads((tmp_path / "report.json").read_text())
-    assert report["counts"][str(tmp_path / "data" / "A")] == 2
+    assert report["counts"][str(tmp_path / "data" / "A")] == 3
     assert report["problems"][0]["where"].endswith("B")

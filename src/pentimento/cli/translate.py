@@ -74,6 +74,8 @@ def command(
         raise PictureError(f"{picture} holds no pictures ({', '.join(_ENDINGS)})")
     if out.resolve() == picture.resolve():
         raise PictureError(f"{out} is the folder of the pictures themselves; give another one")
+    if out.exists() and not out.is_dir():
+        raise PictureError(f"{out} is a file; the pictures of a folder need a folder to go to")
     out.mkdir(parents=True, exist_ok=True)
     failed = 0
     taken: set[str] = set()

@@ -17,7 +17,7 @@ Examples:
 )
 @click.argument("spec", metavar="DIR")
 @click.option("--classes", type=click.IntRange(1), help="How many classes label files may hold.")
-@click.option("--paired", is_flag=True, help="trainA/ and trainB/ hold partners of equal names.")
+@click.option("--paired", is_flag=True, help="trainA/ and trainB/, or two folders, hold partners.")
 @click.option("--json", "json_path", type=click.Path(path_type=Path), help="Also write it here.")
 def command(spec: str, classes: int | None, paired: bool, json_path: Path | None) -> None:
     """Check a data folder: files, partners, sizes, label values, modes.
@@ -37,6 +37,7 @@ def command(spec: str, classes: int | None, paired: bool, json_path: Path | None
             click.echo(f"{title}: {each.where}: {each.what}. To mend: {each.mend}.")
     if json_path is not None:
         json_path.write_text(json.dumps(asdict(report), indent=2) + "\n")
-    click.echo(f"{len(report.problems)} problems, {len(report.notes)} notes")
+    counts = {"problem": len(report.problems), "note": len(report.notes)}
+    click.echo(", ".join(f"{n} {title}{'s' * (n != 1)}" for title, n in counts.items()))
     if report.problems:
         sys.exit(1)

@@ -92,6 +92,11 @@ def save_official(system: Any, folder: Path, epoch: str = "latest") -> list[Path
             return files
     content: dict[str, Any]
     if isinstance(system, StyleTransfer):
+        if system.config.beside:
+            raise CheckpointError(
+                "this model paints beside the picture, to which the official code adds nothing; "
+                "train with beside=false for a file that it reads"
+            )
         content = dict(style_transfer.to_official(system.networks["transformer"].state_dict()))
     elif isinstance(system, SuperResolution):
         keys = super_resolution.keys_of(system.config)

@@ -253,6 +253,10 @@ def to_files(system: Pix2Pix | CycleGAN, folder: Path, epoch: str) -> list[Path]
             "this model doubles by repetition and convolution; the official code has no such "
             "networks"
         )
+    if isinstance(system, CycleGAN) and system.config.keep != "nothing":
+        raise CheckpointError(
+            f"this model keeps the {system.config.keep} of its source; the official code would not"
+        )
     ends = CYCLE if isinstance(system, CycleGAN) else PLAIN
     return [
         write_pth(network, _keys(system, name), folder, epoch, ends[name])

@@ -297,6 +297,13 @@ def _faces(spec: str, split: Split, size: int, channels: tuple[int, int]) -> Sid
     found = re.fullmatch(rf"(.+):({'|'.join(_TASKS)})", spec)
     source, task = (found[1], found[2]) if found else (spec, _TASKS[0])
     faces, what = open_faces(source, split, size), task.partition("2")[0]
+    for side, planes in ((what, channels[0]), ("portrait", channels[1])):
+        known = (1, 3, len(CELEBAMASK19)) if side == "labels" else (1, 3)
+        if planes not in known:
+            raise DataError(
+                f"{spec}: {side} can be shown in {' or '.join(map(str, known))} channels, not in "
+                f"{planes}; set the model's channels to that (classes are one plane each)"
+            )
     count = len(faces)
     a: list[Read] = [partial(_face, faces, n, what, channels[0]) for n in range(count)]
     b: list[Read] = [partial(_face, faces, n, "portrait", channels[1]) for n in range(count)]

@@ -9,7 +9,7 @@ from; a note is what a person may want to know. Each says how to mend it.
 | `trainA/`, `trainB/`, `testA/`, `testB/` | nothing more, or partners and sizes if `paired` |
 | `train_label/`, `train_img/`, `train_inst/`, … | partners, sizes, classes, integer instances |
 | `train_A/`, `train_B/`, … | partners, sizes |
-| `A/` and `B/`, or `DIR_A,DIR_B` | partners, sizes |
+| `A/` and `B/`, or `DIR_A,DIR_B` | partners, sizes; neither if no name is in both |
 | `images/` and `labels/` of faces | partners, sizes, squares, classes |
 | pictures in one folder | nothing more |
 """
@@ -22,7 +22,7 @@ from typing import Final, Literal
 
 import numpy as np
 
-from pentimento.data.faces import PICTURES, read_values
+from pentimento.data.faces import PICTURES, read_values, split_of
 from pentimento.data.labelled import read_integers
 from pentimento.data.pairs import partner_name
 from pentimento.errors import DataError, PictureError
@@ -32,7 +32,7 @@ from pentimento.labels import CELEBAMASK19, IGNORE
 Reads = Literal["picture", "classes", "instances"]
 _PHASES: Final = ("train", "val", "test")
 _BAD_SHARE: Final = 0.05  # training stops beyond it
-_SPLIT_LEAST: Final = 20  # fewer files may leave nothing for validation
+_SPLIT_LEAST: Final = 20  # fewer files leave hardly any for validation
 
 
 @dataclass(frozen=True)
@@ -84,7 +84,7 @@ def validate(spec: str, *, classes: int | None = None, paired: bool = False) -> 
     Args:
         spec: a folder in one of the layouts above, or two folders joined by a comma.
         classes: how many there are, for folders of labels; 19 for faces, unknown otherwise.
-        paired: whether `trainA/` and `trainB/` must hold partners.
+        paired: whether `trainA/` and `trainB/`, or two folders, must hold partners.
 
     Raises:
         DataError: there is no such folder, or it has none of the layouts.
@@ -94,17 +94,12 @@ def validate(spec: str, *, classes: int | None = None, paired: bool = False) -> 
         if not folder.is_dir():
             raise DataError(f"{folder}: no such folder")
     if len(folders) == 2:
-        report = Report("two folders of partners")
-        _check_partners(report, {str(f): _read(report, f, "picture") for f in folders})
-        return report
+        return _two(folders, "two folders", paired=paired)
     folder = folders[0]
     if (folder / "images").is_dir() and (folder / "labels").is_dir():
         return _faces(folder, classes)
     if (folder / "A").is_dir() and (folder / "B").is_dir():
-        report = Report("A/ and B/ of partners")
-        sides = {str(folder / n): _read(report, folder / n, "picture") for n in "AB"}
-        _check_partners(report, sides)
-        return report
+        return _two([folder / "A", folder / "B"], "A/ and B/", paired=paired)
     if any((folder / f"train{end}").is_dir() for end in ("_label", "_img")):
         return _in_phases(folder, "pix2pixHD", ("_label", "_img", "_inst"), classes, paired=True)
     if any((folder / f"train_{end}").is_dir() for end in "AB"):
@@ -128,11 +123,28 @@ def validate(spec: str, *, classes: int | None = None, paired: bool = False) -> 
 # --- layouts --------------------------------------------------------------------------------------
 
 
+def _two(folders: Iterable[Path], layout: str, *, paired: bool) -> Report:
+    report = Report(f"{layout} of partners")
+    sides = {str(folder): _read(report, folder, "picture") for folder in folders}
+    one, other = sides.values()
+    if paired or one.keys() & other.keys():
+        _check_partners(report, sides)
+    else:
+        report.layout = f"{layout}, unpaired"
+        what = "no name is in both folders: unpaired, which is for cyclegan"
+        report.notes.append(Problem(layout, what, "give partners equal names, if they are some"))
+    for name, side in sides.items():
+        _check_held_out(report, name, side)
+    return report
+
+
 def _side_by_side(folder: Path) -> Report:
     report = Report("side by side, A | B")
     for phase in _PHASES:
         if (folder / phase).is_dir():
-            for seen in _readable(_read(report, folder / phase, "picture")):
+            side = _read(report, folder / phase, "picture")
+            _check_split(report, folder, phase, "", side)
+            for seen in _readable(side):
                 if seen.size[1] % 2:
                     report.problems.append(
                         Problem(
@@ -141,7 +153,6 @@ def _side_by_side(folder: Path) -> Report:
                             "join A and B again, each of the same width",
                         )
                     )
-    _check_split(report, folder, "")
     return report
 
 
@@ -165,9 +176,9 @@ def _in_phases(
         if paired:
             _check_partners(report, sides)
         for name, side in sides.items():
+            _check_split(report, folder, phase, name.removeprefix(phase), side)
             if name.endswith("_label"):
                 _check_classes(report, _readable(side), classes)
-    _check_split(report, folder, needed[0])
     return report
 
 
@@ -289,12 +300,21 @@ def _check_classes(report: Report, side: Iterable[_Seen], classes: int | None) -
         )
 
 
-def _check_split(report: Report, folder: Path, end: str) -> None:
-    held_out = any((folder / f"{phase}{end}").is_dir() for phase in ("val", "test"))
-    count = report.counts.get(str(folder / f"train{end}"), 0)
-    if not held_out and count < _SPLIT_LEAST:
-        what = f"no val{end}/ or test{end}/, and {count} files are few to hold a tenth back"
-        report.notes.append(Problem(str(folder), what, f"put some files into val{end}/"))
+def _check_split(report: Report, folder: Path, phase: str, end: str, side: Side) -> None:
+    held_out = any((folder / f"{other}{end}").is_dir() for other in ("val", "test"))
+    if phase == "train" and end != "_inst" and not held_out:
+        _check_held_out(report, str(folder / f"train{end}"), side, f"put some into val{end}/")
+
+
+def _check_held_out(report: Report, where: str, side: Side, mend: str = "add files") -> None:
+    """Check that a tenth, chosen by name, can be held out for validation."""
+    empty = [split for split in ("train", "val") if split not in map(split_of, side)]
+    if side and empty:
+        what = f"none of its {len(side)} files falls into {empty[0]}, where training would stop"
+        report.problems.append(Problem(where, what, f"{mend}; about a tenth is held out, by name"))
+    elif len(side) < _SPLIT_LEAST:
+        what = f"{len(side)} files are few to hold a tenth back"
+        report.notes.append(Problem(where, what, mend))
 
 
 def _text(seen: _Seen) -> str:

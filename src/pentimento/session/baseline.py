@@ -65,7 +65,7 @@ from pentimento.session.unseen import TYPICAL, mouth_inside, white_of
 _BROWS: Final = (VALUE["l_brow"], VALUE["r_brow"])
 _EYES: Final = (VALUE["l_eye"], VALUE["r_eye"])
 _REPAINTED: Final = (*_BROWS, VALUE["nose"])
-"""Features whose new shapes a generator paints better than a warp: eyes and lips get soft."""
+"""Features whose new shapes the generator paints better than a warp; its eyes and lips are soft."""
 _ASTRAY: Final = 8.0
 """Grey levels between warp and generator from which on the warp's detail is out of place, too."""
 _STILL: Final = 0.7

@@ -5,8 +5,9 @@ pictures that critics learn from, and the identity loss. Each direction can be u
 
 Differs:
 - The learning rate falls with every step, not with every epoch.
-- `keep` lets a generator of colours change them only: its answer takes the lightness of what it was
-  painted from. To colour is then all that can be learnt, and doing harm to shapes cannot.
+- With `keep=luminance` the generator of colours paints only them: its answer takes the lightness of
+  the grey picture. The way back is then known, and not learnt: a generator of greys would hide the
+  colours in them for the other to read (Chu et al. 2017), which learns little about other greys.
 - Validation measures, which the official code does not: how far painted pictures are from real
   ones of their domain, by the sliced Wasserstein distance of patches.
 
@@ -55,8 +56,8 @@ class Config:
         norm: `instance` or `batch`, in all networks.
         dropout: `off`, in `train` only, or `always`.
         resize: double by repetition and convolution.
-        keep: `nothing`, or `luminance`: what is painted in three channels has the source's luma.
-            For grey → colour, with `a_channels` 1 and no identity loss.
+        keep: `nothing`, or, between one channel and three, `luminance`: colours are painted with
+            the luma of their grey source, and the grey of a colour is its luma.
         critic_width: channels of the critics' first layer.
         critic_layers: strided layers of the critics; 3 see 70 × 70 pixels.
         loss: `lsgan` or `vanilla` (cross-entropy).
@@ -101,10 +102,9 @@ class Config:
                 f"the identity loss needs equal channels, got {self.a_channels} and "
                 f"{self.b_channels}; set identity_weight to 0"
             )
-        sides = {self.a_channels, self.b_channels}
-        if self.keep == "luminance" and not (3 in sides and sides <= {1, 3}):
+        if self.keep == "luminance" and {self.a_channels, self.b_channels} != {1, 3}:
             raise ValueError(
-                "keep=luminance is for colours and greys (3 and 1 channels, or 3 and 3), got "
+                "keep=luminance is for greys and colours (1 and 3 channels), got "
                 f"{self.a_channels} and {self.b_channels}"
             )
         if self.pool < 0:
@@ -256,16 +256,21 @@ class CycleGAN:
         return terms | critics
 
     def _a_to_b(self, a: Tensor) -> Tensor:
-        return self.finished(self.networks["a_to_b"](a), a)
+        return self._painted("a_to_b", a)
 
     def _b_to_a(self, b: Tensor) -> Tensor:
-        return self.finished(self.networks["b_to_a"](b), b)
+        return self._painted("b_to_a", b)
+
+    def _painted(self, way: str, source: Tensor) -> Tensor:
+        if self.config.keep == "luminance" and source.shape[1] == 3:
+            return luma(source)
+        return self.finished(self.networks[way](source), source)
 
     def finished(self, painted: Tensor, source: Tensor) -> Tensor:
         """Return what a generator painted from (B, C, H, W) with what the source must keep."""
-        if self.config.keep == "luminance" and painted.shape[1] == 3:
-            return with_luma_of(painted, source)
-        return painted
+        if self.config.keep == "nothing":
+            return painted
+        return with_luma_of(painted, source) if painted.shape[1] == 3 else luma(source)
 
     def _opinion(self, critic: str, picture: Tensor, *, real: bool) -> Tensor:
         return GAN_LOSSES[self.config.loss]([self.networks[critic](picture)[-1]], real)

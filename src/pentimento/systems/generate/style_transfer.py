@@ -231,11 +231,10 @@ def content_and_patches(
         content: likewise. Channels are normalised: a painting may be bluer and darker.
         config: for the weights.
     """
-    level = seen[config.content_level]
-    shape = (F.group_norm(x, x.shape[1]) for x in (level, content))
+    shape, wanted = (F.group_norm(x, x.shape[1]) for x in (seen[config.content_level], content))
     apart = patch_distribution(painted, style) + nearest_patches(painted, style)
     return {
-        "content": config.content_weight * F.mse_loss(*shape),
+        "content": config.content_weight * F.mse_loss(shape, wanted),
         "style": config.style_weight * apart,
     }
 
