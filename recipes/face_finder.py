@@ -9,7 +9,7 @@ and `congress_gray`: portraits of one person each, without boxes. Stages:
 1. `portraits`: the bundled parser looks into likely squares of every photo until a face rests in
    its frame: that gives the photo's five points, and by them its box (`ops/face_points.py`);
 2. `crowds`: trained on crowds of those photos and of rendered portraits, whose truths are known;
-3. `scenes`: from the weights of `crowds`, with rendered scenes in the mixture;
+3. `scenes`: from the weights of `crowds`, longer, with turned heads and rendered scenes too;
 4. scores, a sheet to look at, the card and the model.
 
 Every stage leaves its result under `--out`; the same command continues where it was stopped.
@@ -55,7 +55,7 @@ from pentimento.systems.perceive.retinaface import (
     tiny,
 )
 
-ABOUT: Final = "face finder, weights/face_finder: about an hour on two busy cores"
+ABOUT: Final = "face finder, weights/face_finder: about two hours on two busy cores"
 _SOURCES: Final = (
     "london_faces/neutral", "london_faces/smiling", "london_faces/canada", "lisa_zoom_cc0",
     "faker_portraits", "congress_gray",
@@ -77,6 +77,7 @@ class Plan:
     Attributes:
         config: the network.
         rendered: portraits of the world, where no folder is given.
+        turned: portraits whose heads are turned, for the stage `scenes`.
         scenes: rendered scenes.
         steps: of `crowds` and `scenes`.
         photos: at most so many photos.
@@ -86,6 +87,7 @@ class Plan:
 
     config: Config
     rendered: int
+    turned: int
     scenes: int
     steps: tuple[int, int]
     photos: int
@@ -95,12 +97,12 @@ class Plan:
 
 def full() -> Plan:
     """Return the plan of the bundled weights."""
-    return Plan(compact(), 3000, 400, (1300, 900), 10_000, 50)
+    return Plan(compact(), 1000, 600, 800, (1300, 6000), 10_000, 50)
 
 
 def smoke() -> Plan:
     """Return a plan of seconds, for the tests."""
-    return Plan(replace(tiny(), vertices=0), 8, 1, (2, 2), 4, 1, "32")
+    return Plan(replace(tiny(), vertices=0), 8, 2, 1, (2, 2), 4, 1, "32")
 
 
 # Stages
@@ -381,7 +383,7 @@ def cli() -> None:
 @click.option(
     "--start", type=click.Path(path_type=Path), help="A finder to go on from, in place of `crowds`."
 )
-@click.option("--steps", type=int, help="Of the stage `scenes`.  [default: 900]")
+@click.option("--steps", type=int, help="Of the stage `scenes`.  [default: 6000]")
 @click.option("--seed", default=0, show_default=True)
 @click.option("--smoke", "short", is_flag=True, help="Seconds instead of an hour, for the tests.")
 def train(
@@ -400,7 +402,7 @@ def train(
     out.mkdir(parents=True, exist_ok=True)
     portraits = out / "portraits"
     count = locate_all(load_parser(), data, portraits, plan.photos)
-    photos = f",2*{portraits}" if count > 1 else ""
+    photos = f",1.2*{portraits}" if count > 1 else ""
     first = replace(plan.config, steps=plan.steps[0])
     if start is None:
         finder = train_stage("crowds", rendered + photos, first, plan, out, None, seed)
@@ -408,7 +410,7 @@ def train(
         finder = models.load(start)
     steps = steps or plan.steps[1]
     second = replace(plan.config, steps=steps, lr=plan.config.lr / 2)
-    scenes = f",4*scenes:count={plan.scenes}"
+    scenes = f",turned:count={plan.turned},2*scenes:count={plan.scenes}"
     finder = train_stage("scenes", rendered + photos + scenes, second, plan, out, finder, seed + 1)
 
     trained = [p for p in photos_of(data) if split_of(person_of(p, data)) == "train"]
@@ -420,7 +422,8 @@ def train(
     facts = {
         "seed": seed,
         "steps": f"{plan.steps[0]} + {steps}" if start is None else f"{steps} more",
-        "rendered": plan.rendered,
+        "rendered": len(open_data(rendered, "train", plan.config)),
+        "turned": plan.turned,
         "scenes": plan.scenes,
         "photos": count,
         "level": f"{level:.3f}",

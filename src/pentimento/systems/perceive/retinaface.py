@@ -143,7 +143,7 @@ def resnet50() -> Config:
 
 def compact() -> Config:
     """Return the face finder that is bundled."""
-    return Config()
+    return Config(point_weight=0.4)
 
 
 def tiny() -> Config:
