@@ -233,7 +233,8 @@ class _Scene:
         for piece, matrix, face in self.faces:
             box, axes = _ellipse(matrix, face)
             clipped = box.clip(0, self.size)
-            if np.sqrt((box[2:] - box[:2]).prod()) < 0.8 * SMALLEST:
+            outside = (clipped[2:] <= clipped[:2]).any()
+            if outside or np.sqrt((box[2:] - box[:2]).prod()) < 0.8 * SMALLEST:
                 continue
             if self._seen(piece, box, axes) < SEEN:
                 continue
