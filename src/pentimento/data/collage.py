@@ -82,6 +82,17 @@ class Portrait:
             mirrored_vertices(self.vertices, width),
         )
 
+    def alone(self) -> Crowd:
+        """Return the picture as it is, with its face or none."""
+        one = slice(0, 1 if self.box is not None else 0)
+        box = np.zeros(4) if self.box is None else self.box
+        return Crowd(
+            self.image,
+            box[None][one].astype(np.float32),
+            self.points[None][one].astype(np.float32),
+            self.vertices[None][one].astype(np.float32),
+        )
+
 
 def mirrored_vertices(vertices: NDArray[Any], width: float) -> NDArray[Any]:
     """Return vertices (..., V, 3) of a picture as they are in its mirror, in the same order.

@@ -1,8 +1,8 @@
 """Pictures with any number of faces, for face finders: from portraits, photos and scenes.
 
-Portraits are put together into crowds (`data/collage.py`); of scenes, parts are shown. A data
-specification is one or more sources joined by `,`, each with an optional weight as in
-`data/faces.py`:
+Portraits are put together into crowds (`data/collage.py`); of scenes, and of a third of the
+portraits, parts are shown as they are. A data specification is one or more sources joined by `,`,
+each with an optional weight as in `data/faces.py`:
 
 | source | what it reads |
 |---|---|
@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from pentimento.world.portraits import WorldPortrait
 
 Rng = np.random.Generator
+_WHOLE: Final = 1 / 3  # of the portraits are shown in parts, as scenes: buttons, leaves, ears
 _LABELLED: Final = 256  # side at which labelled faces are read
 
 Read = Callable[[], Portrait | Crowd]
@@ -70,6 +71,8 @@ class Crowds:
     def sample(self, index: int, rng: Rng) -> Crowd:
         """Compose a picture around portrait `index`."""
         first = self._draws[index]()
+        if isinstance(first, Portrait) and rng.random() < _WHOLE:
+            first = first.alone()
         if isinstance(first, Crowd):
             return window(first, self.size, rng)
         others = (self._draws[number]() for number in rng.integers(0, len(self._draws), 4))
