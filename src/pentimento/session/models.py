@@ -29,6 +29,8 @@ def load_parser(folder: str | Path | None = None) -> Any:
 def load_finder(folder: str | Path | None = None) -> Any:
     """Load a face finder: from a model or run folder, or the bundled one.
 
+    It is for looking alone: its batch norms are part of its convolutions.
+
     Raises:
         CheckpointError: as for `load_parser`, or it finds no points.
     """
