@@ -6,7 +6,7 @@ FOLDER is a data specification of rendered portraits, such as what `pentimento w
 --count 1600 --size 256 --seed 300000` wrote. Everything is trained from nothing on the rendered
 world, all variants of a claim with the same pictures in the same order, every seed with an order
 and first weights of its own. The experiments are those of `landmarks.py`, `box_detectors.py` and
-`face_heads.py`, shorter; about 25 minutes of one core for two seeds. A stopped run continues.
+`face_heads.py`, shorter; about 20 minutes of one core for two seeds. A stopped run continues.
 """
 
 import os
@@ -112,7 +112,7 @@ class Bench:
 
     def points(self, seed: int) -> dict[str, Callable[[], Measured]]:
         """Return what measures each way to find landmarks."""
-        count = self.budget.of(300) * landmarks.BATCH
+        count = self.budget.of(200) * landmarks.BATCH
         seen: list[Any] = []
 
         def measure(name: str) -> Measured:
@@ -130,7 +130,7 @@ class Bench:
         def measure(name: str) -> Measured:
             return box_detectors.measure(
                 name, self.budget.scenes, self.run(name, seed), size=_BOXES_SIZE,
-                steps=self.budget.of(500), classes="person", seed=seed,
+                steps=self.budget.of(400), classes="person", seed=seed,
             )  # fmt: skip
 
         return _each(CLAIMS["boxes"].variants, measure)
