@@ -108,6 +108,14 @@ def test_sides_do_not_share_pictures_and_empty_pictures_stay(folder: Path) -> No
     assert sides[0].sample(0, np.random.default_rng(0)).boxes.shape == (0, 4)
 
 
+def test_classes_that_nothing_has_are_refused(folder: Path) -> None:
+    with pytest.raises(DataError, match="none of the classes bxo; there are box, cup"):
+        open_detections(str(folder), "train", 32, ("bxo",), augmented=False)
+    with pytest.raises(DataError, match=r"none of the classes prson; there are .*person"):
+        open_detections("world:count=4", "train", 32, ("prson",), augmented=False)
+    assert len(open_detections(str(folder), "train", 32, ("bxo", "box"), augmented=False))
+
+
 @pytest.mark.parametrize("harm", ["nothing", "json", "keys"])
 def test_a_folder_that_is_none_is_refused(folder: Path, harm: str) -> None:
     table = folder / "instances.json"

@@ -170,8 +170,14 @@ def test_a_person_named_in_the_truth_keeps_to_one_side(folder: Path):
 
 
 def test_faults_of_folders_are_named(folder: Path, tmp_path: Path):
-    (folder / "images" / "000003.png").unlink()
+    picture = folder / "images" / "000003.png"
+    kept = picture.read_bytes()
+    picture.unlink()
     with pytest.raises(DataError, match=r"000003\.json: no picture"):
+        open_crowds(str(folder), "train", 64)
+    picture.write_bytes(kept)
+    (folder / "truths" / "000003.json").write_text('{"image": {}, "annotations": []}')
+    with pytest.raises(DataError, match="truths of a scene"):  # not thirty pictures without a face
         open_crowds(str(folder), "train", 64)
     with pytest.raises(DataError, match="names no source"):
         open_crowds(" , ", "train", 64)

@@ -122,7 +122,13 @@ def _truths(folder: Path, split: str, vertices: int) -> list[Read]:
     for path in sorted((folder / "truths").glob("*.json")):
         if path.stem not in images:
             raise DataError(f"{path}: no picture of that name in {folder / 'images'}")
-        people[path] = str(json.loads(path.read_text()).get("person", path.stem))
+        facts = json.loads(path.read_text())
+        if "annotations" in facts:
+            raise DataError(
+                f"{path}: the truths of a scene; face finders read rendered scenes as `scenes` or "
+                "`scenes:count=300`, and portraits from folders"
+            )
+        people[path] = str(facts.get("person", path.stem))
     sides = {person: split_of(person) for person in people.values()}
     if len(sides) > 1 and len(set(sides.values())) == 1:  # a side is empty: one crosses over
         lonely = min(sides)

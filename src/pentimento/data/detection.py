@@ -184,15 +184,23 @@ def open_detections(
     """Open one side of a specification; see this module.
 
     Raises:
-        DataError: a source that is no folder or has no pictures for this side.
+        DataError: a source that is no folder or has no pictures for this side; or no source knows
+            any of the classes.
     """
     sources: list[Callable[[], _Named]] = []
+    known: set[str] = set()
     for source in spec.split(","):
         if source == "world" or source.startswith("world:"):
             seeds = scene_seeds(source.partition(":")[2], split)
             sources += [partial(_drawn, seed, size) for seed in seeds]
+            known.update(THINGS)
         else:
-            sources += _folder(Path(source).expanduser(), split)
+            found, names = _folder(Path(source).expanduser(), split)
+            sources += found
+            known.update(names)
+    if not known.intersection(classes):
+        there = ", ".join(sorted(known))
+        raise DataError(f"{spec}: none of the classes {', '.join(classes)}; there are {there}")
     return Detections(sources, size, classes, augmented, paired)
 
 
@@ -227,7 +235,8 @@ def _drawn(seed: int, size: int) -> _Named:
     return _Named(kept["image"], kept["boxes"], tuple(names[c] for c in kept["categories"]))
 
 
-def _folder(folder: Path, split: Split) -> list[Callable[[], _Named]]:
+def _folder(folder: Path, split: Split) -> tuple[list[Callable[[], _Named]], set[str]]:
+    """Return what reads the pictures of one side, and the names of all classes."""
     table = folder / "instances.json"
     if not (folder / "images").is_dir() or not table.is_file():
         raise DataError(
@@ -268,7 +277,7 @@ def _folder(folder: Path, split: Split) -> list[Callable[[], _Named]]:
     kept: list[Callable[[], _Named]] = [source for name, source in read if sides[name] == split]
     if not kept:
         raise DataError(f"{folder}: no picture for {split} among {len(read)}; at least two needed")
-    return kept
+    return kept, set(names.values())
 
 
 def _read(
