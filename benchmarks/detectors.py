@@ -50,16 +50,8 @@ def main(rounds: int, threads: int) -> None:
             models[f"{name}, {size}"] = row(name).system()(replace(config, size=size)).predict
     torch.manual_seed(0)
     stacked = StackedHourglasses(hourglass())
-    stacked.networks.eval()
-    side = stacked.config.size
-    face = torch.from_numpy(cv2.resize(crop, (side, side))).permute(2, 0, 1)[None] / 127.5 - 1
-
-    def stacks(_: Any) -> Any:
-        with torch.inference_mode():
-            return stacked.locate(face)
-
     models[f"landmarks, {marker.size}, each face"] = lambda _: marker.predict(crop)
-    models[f"hourglass, {side}, each face"] = stacks
+    models[f"hourglass, {stacked.size}, each face"] = lambda _: stacked.predict(crop)
     models["see, 640 x 480, one face"] = lambda photo: see_faces(photo, "photo", finder, marker)
     times: dict[str, list[float]] = {name: [] for name in models}
     for _ in range(rounds + 1):  # the first warms up

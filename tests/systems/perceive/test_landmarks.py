@@ -102,12 +102,14 @@ def test_the_flip_test_makes_answers_symmetric() -> None:
 def test_predict_takes_crops_of_any_size() -> None:
     torch.manual_seed(0)
     system = Landmarks(tiny())
-    for side in (32, 77):
-        image = np.random.default_rng(0).integers(0, 256, (side, side, 3), np.uint8)
-        points = system.predict(image, flip=True)
-        assert points.shape == (68, 2)
-        assert (points > 0).all()
-        assert (points < side).all()
+    for finds in (system, hourglass.StackedHourglasses(hourglass.tiny())):
+        for side in (32, 77):
+            image = np.random.default_rng(0).integers(0, 256, (side, side, 3), np.uint8)
+            points = finds.predict(image, flip=True)
+            assert points.shape == (68, 2)
+            assert (points > -side / 8).all()
+            assert (points < 9 * side / 8).all()
+        assert finds.networks.training
     with pytest.raises(ValueError, match="square"):
         system.predict(np.zeros((10, 12, 3), np.uint8))
     with pytest.raises(ValueError, match="uint8"):

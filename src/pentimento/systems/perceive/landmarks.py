@@ -22,7 +22,7 @@ import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass as plain_dataclass
 from dataclasses import replace
-from typing import Final, Literal
+from typing import Final, Literal, Protocol
 
 import numpy as np
 import torch
@@ -446,6 +446,40 @@ def drawn(batch: Batch, predicted: Tensor) -> Tensor:
     return torch.stack(columns, 1)
 
 
+class Locator(Protocol):
+    """What finds points in crops: `Landmarks`, and the hourglasses."""
+
+    networks: nn.ModuleDict
+
+    @property
+    def size(self) -> int:
+        """Side of the crop it looks at, in pixels."""
+        ...
+
+    def locate(self, image: Tensor, *, flip: bool = False) -> Tensor:
+        """Return points (N, K, 2) in pixels of (N, 3, S, S) crops in [-1, 1]."""
+        ...
+
+
+def points_of(
+    system: Locator, image: NDArray[np.uint8], *, flip: bool = False
+) -> NDArray[np.float32]:
+    """Return what `Landmarks.predict` does, of any system that finds points in crops."""
+    if image.ndim != 3 or image.shape[0] != image.shape[1] or image.shape[2] != 3:
+        raise ValueError(f"expected a square RGB crop (S, S, 3), got {image.shape}")
+    if image.dtype != np.uint8:
+        raise ValueError(f"expected uint8 values 0..255, got {image.dtype}")
+    x = torch.tensor(image, device=next(system.networks.parameters()).device)
+    x = x.permute(2, 0, 1)[None].float() / 127.5 - 1
+    x = F.interpolate(x, (system.size, system.size), mode="bilinear", antialias=True)
+    was_training = system.networks.training
+    system.networks.eval()
+    with torch.inference_mode():
+        points = system.locate(x, flip=flip)[0]
+    system.networks.train(was_training)
+    return np.asarray(points.cpu() * (image.shape[0] / system.size), np.float32)
+
+
 class Landmarks:
     """The system: one network, one optimizer."""
 
@@ -557,18 +591,4 @@ class Landmarks:
                 resized to the configured one.
             flip: average with the answer for the mirrored crop.
         """
-        if image.ndim != 3 or image.shape[0] != image.shape[1] or image.shape[2] != 3:
-            raise ValueError(f"expected a square RGB crop (S, S, 3), got {image.shape}")
-        if image.dtype != np.uint8:
-            raise ValueError(f"expected uint8 values 0..255, got {image.dtype}")
-        network = self.networks["landmarks"]
-        x = torch.tensor(image, device=next(network.parameters()).device)
-        x = x.permute(2, 0, 1)[None].float() / 127.5 - 1
-        inside = (self.config.size, self.config.size)
-        x = F.interpolate(x, inside, mode="bilinear", antialias=True)
-        was_training = network.training
-        network.eval()
-        with torch.inference_mode():
-            points = self.locate(x, flip=flip)[0]
-        network.train(was_training)
-        return np.asarray(points.cpu() * (image.shape[0] / self.config.size), np.float32)
+        return points_of(self, image, flip=flip)
