@@ -177,6 +177,33 @@ def test_another_s_lips_come_without_the_moustache_above_them(skin: tuple[int, i
     assert result[126:137, 82:110].mean(2).max() < 215  # no brighter than the face's own lights
 
 
+def test_another_s_nose_comes_in_this_face_s_light_and_its_gloss_with_it() -> None:
+    image, labels = face((150, 110, 95))
+    theirs = donor((60, 40, 32))
+    theirs.image[85:115, 94:98] += 50  # a gloss: on their skin as bright again as the skin
+    theirs.image[112:126, 88:104] = 20  # a moustache beneath
+    builder = SceneBuilder(image, labels, SIDE / 256)
+    builder.swap("nose", theirs)
+    result = paint(builder.build()).image
+    flank = result[90:108, 89:93].reshape(-1, 3).mean(0)
+    assert np.abs(flank - (150, 110, 95)).max() < 14
+    gloss = result[92:105, 95:97].reshape(-1, 3).mean(0) - flank
+    assert 8 < gloss.mean() < 55
+    assert (result[80:119, 84:108].mean(2) > 185).sum() == 0  # no glare along the border
+
+
+def test_another_s_brows_are_as_much_darker_than_skin_and_leave_no_rim() -> None:
+    image, labels = face()
+    theirs = donor((110, 72, 58))
+    theirs.image[71:79, 60:132] *= 0.5  # shaded lids
+    theirs.image[66:70, 66:86] = theirs.image[66:70, 106:126] = 30
+    builder = SceneBuilder(image, labels, SIDE / 256)
+    builder.swap("brows", theirs)
+    light = paint(builder.build()).image.mean(2)
+    assert light[67:69, 70:82].mean() < 95
+    assert light[56:80, 62:130].max() < image[labels == VALUE["skin"]].mean(1).max() + 12
+
+
 def test_the_lips_of_a_dark_face_do_not_come_out_white_on_a_fair_one() -> None:
     theirs = donor((95, 60, 48))
     theirs.image[126:137, 80:112] = (105, 54, 48)  # as light as their own skin
@@ -217,3 +244,50 @@ def test_an_ear_comes_with_the_hair_unless_there_is_one(tip: int, shown: bool) -
 
     target = builder.build().target
     assert (target[20:40, 22:24] == ear).all() == shown
+
+
+def test_a_speck_of_skin_that_was_taken_for_cloth_does_not_spread_over_a_shoulder() -> None:
+    image, labels = face()
+    labels[165:, :75] = labels[165:, 117:] = VALUE["cloth"]
+    image[165:, :75] = image[165:, 117:] = (30, 60, 110)
+    labels[165:, 117:160] = VALUE["hair"]  # a tress on the shoulder
+    image[165:, 117:160] = (45, 35, 30)
+    labels[166:171, 110:116] = VALUE["cloth"]  # still skin, whatever it is called
+    bald = donor((205, 160, 140))
+    bald.labels[bald.labels == VALUE["hair"]] = VALUE["background"]
+    bald.labels[45:50, 90:100] = VALUE["hair"]
+    builder = SceneBuilder(image, labels, SIDE / 256)
+    builder.swap("hair", bald)
+    result = paint(builder.build()).image
+    shoulder = result[178:190, 125:150].reshape(-1, 3).mean(0)
+    assert np.abs(shoulder - (30, 60, 110)).max() < 35
+    speck = result[167:170, 111:115].reshape(-1, 3).mean(0)
+    assert np.abs(speck - (205, 160, 140)).max() < 30
+
+
+def test_another_s_ears_stay_behind_the_hair() -> None:
+    image, labels = face()
+    theirs = donor((205, 160, 140))
+    theirs.labels[80:110, 42:55] = VALUE["r_ear"]
+    builder = SceneBuilder(image, labels, SIDE / 256)
+    builder.swap("ears", theirs)
+    assert not (builder.build().target == VALUE["r_ear"]).any()
+
+
+def test_a_generator_tells_the_light_of_restyled_hair_and_not_its_colour() -> None:
+    image, labels = face()
+    theirs = donor((205, 160, 140))
+    hair = labels == VALUE["hair"]
+    theirs.image[theirs.labels == VALUE["hair"]] = (120, 80, 50)
+    builder = SceneBuilder(image, labels, SIDE / 256)
+    builder.restyle("hair", theirs, 1.0)
+    scene = builder.build()
+    after = image.copy()
+    after[:, 96:, 1] += 60  # green on one side
+    result = paint(scene, lambda: Tone(image, after, np.ones_like(hair))).image
+    left, right = (
+        result[25:44, part].reshape(-1, 3).mean(0) for part in (slice(45, 90), slice(102, 147))
+    )
+    tint = [side[1] - (side[0] + side[2]) / 2 for side in (left, right)]
+    assert abs(tint[1] - tint[0]) < 4
+    assert right.mean() > left.mean() + 5

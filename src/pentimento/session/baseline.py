@@ -2,7 +2,7 @@
 
 What the paper on mask-guided editing contrasts itself with, done carefully. Regions that moved are
 carried by a smooth field between their contours (`ops.regions.register`), what was uncovered is
-continued from what lies around it, another face's features are cloned in by Poisson's equation,
+continued from what lies around it, another face's features are laid in under this face's light,
 its hair is matted over the result, and looks are transferred as colour distributions. `paste` is
 the crudest form, for measurements.
 
@@ -18,7 +18,6 @@ import cv2
 import numpy as np
 
 from pentimento.ops.blend import (
-    clone,
     colour_transfer,
     extend,
     from_light,
@@ -37,16 +36,16 @@ from pentimento.ops.regions import (
     carry,
     disc,
     grow,
+    main_pieces,
     radial,
     signed_distance,
     stacked,
 )
 from pentimento.ops.warp import Float, flow_warp
 from pentimento.session.complexion import (
-    MOST_RELIT,
     SKIN,
-    apart,
     complexion,
+    features_laid,
     lips_laid,
 )
 from pentimento.session.scene import (
@@ -176,7 +175,7 @@ class _Canvas:
     def painted(self) -> tuple[Float, Float]:
         """Return the new window (S, S, 3) and how much of it was replaced (S, S)."""
         scene = self.scene
-        image, labels = self._features_cloned()
+        image, labels = self._features_taken()
         changed = scene.target != scene.labels
         self.moved |= changed
         swapped = np.isin(scene.target, [v for v in scene.swaps if v not in FEATURES])
@@ -187,8 +186,8 @@ class _Canvas:
         moved = cv2.GaussianBlur(self.moved.astype(np.float32), (0, 0), 1.5 * self.unit)
         return image, np.maximum(moved, self.moved.astype(np.float32))
 
-    def _features_cloned(self) -> tuple[Float, Labels]:
-        """Return image and labels with the donors' eyes, brows, nose and mouth cloned in."""
+    def _features_taken(self) -> tuple[Float, Labels]:
+        """Return image and labels with the donors' eyes, brows, nose and mouth."""
         scene = self.scene
         image, labels = scene.image, scene.labels.copy()
         groups: dict[int, tuple[Donor, list[int]]] = {}
@@ -210,12 +209,10 @@ class _Canvas:
             own, theirs = np.isin(scene.labels, values), donor.mask(values)
             theirs &= np.isin(scene.labels, FACE)
             domain = grow(own | theirs, 5 * self.unit) & np.isin(scene.labels, FACE)
+            domain &= donor.mask(FACE)  # strands over a brow stay where they are
             others = [v for v in FEATURES if v not in values]
             domain &= ~(np.isin(labels, others) & ~theirs)
-            here, there = to_light(image), to_light(donor.image)
-            there = there + apart(scene, donor)
-            shift = np.clip(clone(here, there, domain) - there, -MOST_RELIT, MOST_RELIT)
-            image = np.where(domain[..., None], from_light(there + shift), image)
+            image = features_laid(image, scene, donor, domain)
             eyes = theirs & np.isin(donor.labels, _EYES)
             share = _EYES_KEEP * cv2.GaussianBlur(eyes.astype(np.float32), (0, 0), self.unit)
             image = image + (share * eyes)[..., None] * (donor.image - image)
@@ -393,6 +390,9 @@ class _Canvas:
         self._note("paint")
         scene = self.scene
         rim = 2.0 if value in SETTING else 1.0
+        specks = np.zeros_like(known)
+        if value in (*SETTING, VALUE["cloth"]):  # skin that was taken for cloth must not spread
+            specks, known = known & ~main_pieces(known), main_pieces(known)
         if value not in FACE and (scene.halo & (scene.target == value)).any():
             known = known & ~grow(scene.halo, 4 * self.unit)  # loose strands beside removed hair
         sure = cv2.erode(known.astype(np.uint8), disc(rim * self.unit), borderValue=1) > 0
@@ -418,6 +418,8 @@ class _Canvas:
             filled[box] = extend(image[box], sure[box], 3 * self.unit)
         else:
             filled = image
+        if specks.any():
+            filled = np.where(specks[..., None], image, filled)
         if value in PAINTED and new.any() and self.tone is not None:
             return self._told(value, filled, new, self.tone)
         return filled
@@ -508,15 +510,17 @@ class _Canvas:
         return radial(sure, want, (float(x.mean()), float(y.mean())), most)
 
     def _shading(self, inside: Mask, tone: Tone) -> Float:
-        """Return how the generator's change of a region's look varies over the region.
+        """Return how the generator's change of a region's light varies over the region.
 
-        Its mean is left out: what the region's colours shall be is seen in the reference itself.
+        Its mean and its colours are left out: what colour the region shall have is seen in the
+        reference itself.
         """
         seen = inside & tone.known
         if not seen.any():
             return np.zeros_like(tone.after)
         change = low_pass(tone.after - tone.before, seen, 4 * self.unit)
-        return push_pull(change - change[seen].mean(0), seen)
+        light = change.mean(-1, keepdims=True)
+        return push_pull(np.broadcast_to(light - light[seen].mean(), change.shape), seen)
 
     def _restyled(self, image: Float) -> Float:
         """Return the picture with the looks that were asked for."""

@@ -33,6 +33,7 @@ FEATURES: Final = tuple(
     VALUE[n] for n in ("nose", "l_eye", "r_eye", "l_brow", "r_brow", "mouth", "u_lip", "l_lip")
 )
 FACE: Final = (VALUE["skin"], *FEATURES)
+_EARS: Final = (VALUE["l_ear"], VALUE["r_ear"])
 LIPS: Final = tuple(VALUE[n] for n in ("mouth", "u_lip", "l_lip"))
 SETTING: Final = tuple(VALUE[n] for n in ("background", "skin", "neck"))
 """Classes that other things lie on: they are uncovered and filled, never moved about."""
@@ -266,15 +267,19 @@ class SceneBuilder:
         draft.target[own] = _nearest_class(draft.target, own, FACE)[own]
         draft.target[theirs] = donor.labels[theirs]
         draft.touched |= own | theirs
+        if set(group) & set(LIPS):
+            draft.touched |= dimpled(own, self._unit) & np.isin(draft.target, FACE)
 
     def _put_object(self, group: tuple[int, ...], donor: Donor) -> None:
         draft = self._draft
         own, theirs = np.isin(draft.target, group), donor.mask(group)
         if group[0] != VALUE["hat"]:
             theirs &= draft.target != VALUE["hat"]
+        if group[0] in _EARS:  # what hair covers of an ear stays covered
+            theirs &= draft.target != VALUE["hair"]
         bare = own & ~theirs
         skin = bare & donor.mask((*FACE, VALUE["eye_g"])) & _within_face(draft.labels)
-        ears = bare & donor.mask((VALUE["l_ear"], VALUE["r_ear"])) & (group[0] == VALUE["hair"])
+        ears = bare & donor.mask(_EARS) & (group[0] == VALUE["hair"])
         around = tuple(VALUE[n] for n in ("background", "cloth"))
         draft.target[bare] = _nearest_class(draft.target, own, around)[bare]
         # A neck is as wide as the donor's: hair on the shoulders touches it and hides none.
@@ -282,7 +287,7 @@ class SceneBuilder:
         if (draft.labels == VALUE["neck"]).any():
             draft.target[throat] = VALUE["neck"]
         draft.target[skin] = VALUE["skin"]
-        for value in (VALUE["l_ear"], VALUE["r_ear"]):
+        for value in _EARS:
             shown = ears & (donor.labels == value)
             # A tip that hair left free is no ear yet: beside it the wall would show through.
             if shown.sum() > 2 * (draft.labels == value).sum():
@@ -406,6 +411,13 @@ def _between(
         np.where(inside, inner, around),
         donor.name,
     )
+
+
+def dimpled(mouth: Mask, unit: float) -> Mask:
+    """Return a mouth with the dimples beside its corners, which go where it goes."""
+    size = (2 * round(5 * unit) + 1, 2 * round(2 * unit) + 1)
+    kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, size)
+    return np.asarray(cv2.dilate(mouth.astype(np.uint8), kernel) > 0)
 
 
 def _vacated(labels: Labels, target: Labels) -> Mask:
