@@ -162,6 +162,16 @@ def test_exported_portraits_are_read_and_split_by_person(folder: Path):
     assert train.sample(0, np.random.default_rng(0)).image.shape == (64, 64, 3)
 
 
+def test_vertices_that_nothing_tells_are_not_trained(folder: Path):
+    with pytest.raises(DataError, match="nothing there tells the 300 vertices"):
+        open_crowds(str(folder), "train", 64, VERTICES)
+    assert open_crowds(f"{folder},world:count=2", "train", 64, VERTICES)  # the world does
+    path = folder / "truths" / "000000.json"
+    truth = json.loads(path.read_text())
+    path.write_text(json.dumps({**truth, "vertices": [[0, 0, 0, True]] * VERTICES}))
+    assert open_crowds(str(folder), "train", 64, VERTICES)
+
+
 def test_a_person_named_in_the_truth_keeps_to_one_side(folder: Path):
     for path in (folder / "truths").iterdir():
         path.write_text(json.dumps({**json.loads(path.read_text()), "person": "lisa"}))
