@@ -38,6 +38,74 @@ from pentimento.models import load
 NAMES = ("cornernet", "centernet_triplets", "centernet")
 
 
+def measure(
+    name: str,
+    data: str,
+    run: Path,
+    *,
+    size: int,
+    steps: int,
+    classes: str,
+    precision: Literal["32", "bf16"] = "bf16",
+    seed: int = 0,
+) -> dict[str, Any]:
+    """Train one detector, or go on with it, and return its scores and costs.
+
+    `course` is the AP after each quarter, `ap`, `ap50` and `ap75` that of the last weights,
+    `seconds` the processor time of this training.
+    """
+    module = row(name).module()
+    names = '["' + '","'.join(classes.split(",")) + '"]'
+    config = with_values(module.compact(), [f"classes={names}", f"size={size}", f"steps={steps}"])
+    rng.seed(seed)
+    system = row(name).system()(config)
+    sides = [module.open_data(data, side, config) for side in ("train", "val")]
+    settings = Settings(
+        steps=steps, batch_size=16, seed=seed, validate_every=max(1, steps // 4), sheet_every=0,
+        workers=0, precision=precision,
+    )  # fmt: skip
+    for side in sides:
+        for i in range(len(side)):
+            side.sample(i, np.random.default_rng(0))  # rendered now, not on the clock
+    start = time.process_time()
+    fit(system, run, sides[0], sides[1], settings, resume=run.exists())
+    seconds = time.process_time() - start
+    system = load(run)
+    val = [sides[1].sample(i, np.random.default_rng(0)) for i in range(len(sides[1]))]
+    with torch.no_grad():
+        batches = [system.collate(val[i : i + 16]) for i in range(0, len(val), 16)]
+        last = system.validate(batches)
+        with FlopCounterMode(display=False) as counter:
+            system.predict(val[0].image)
+    lines = (run / "metrics.jsonl").read_text().splitlines()
+    return {
+        **{key: float(last[key]) for key in ("ap", "ap50", "ap75")},
+        "course": [line["ap"] for line in map(json.loads, lines) if "ap" in line],
+        "gflop": counter.get_total_flops() / 1e9,
+        "parameters": sum(p.numel() for p in system.networks.parameters()),
+        "seconds": seconds,
+    }
+
+
+def speed(runs: Mapping[str, Path], pictures: Sequence[NDArray[np.uint8]]) -> dict[str, float]:
+    """Return the median seconds of one processor that each model takes, asked in turns."""
+    models = {name: load(run) for name, run in runs.items()}
+    times: dict[str, list[float]] = {name: [] for name in models}
+    for picture in pictures:
+        for name, system in models.items():
+            start = time.process_time()
+            system.predict(picture)
+            times[name].append(time.process_time() - start)
+    return {name: statistics.median(values) for name, values in times.items()}
+
+
+def unseen(name: str, data: str, size: int, count: int) -> list[NDArray[np.uint8]]:
+    """Return pictures of the validation split."""
+    module = row(name).module()
+    side = module.open_data(data, "val", with_values(module.compact(), [f"size={size}"]))
+    return [side.sample(i, np.random.default_rng(0)).image for i in range(min(count, len(side)))]
+
+
 @click.command()
 @click.option("--data", default="world:count=1200", show_default=True)
 @click.option("--size", default=128, show_default=True, help="Side of the pictures.")
@@ -55,56 +123,22 @@ def main(
 ) -> None:
     """Train and measure."""
     out = out or Path(tempfile.mkdtemp())
-    models: dict[str, Any] = {}
     quarters = " | ".join(f"AP, step {steps * i // 4}" for i in (1, 2, 3, 4))
     print(f"| detector | parameters | GFLOP | {quarters} | AP50 | AP75 | training, CPU s |")
     print("|---" * 10 + "|")
     for name in NAMES:
-        module = row(name).module()
-        names = '["' + '","'.join(classes.split(",")) + '"]'
-        config = with_values(
-            module.compact(), [f"classes={names}", f"size={size}", f"steps={steps}"]
+        found = measure(
+            name, data, out / name, size=size, steps=steps, classes=classes, precision=precision
         )
-        rng.seed(0)
-        system = row(name).system()(config)
-        sides = [module.open_data(data, side, config) for side in ("train", "val")]
-        settings = Settings(
-            steps=steps, batch_size=16, validate_every=steps // 4, sheet_every=0, workers=0,
-            precision=precision,
-        )  # fmt: skip
-        start = time.process_time()
-        run = out / name
-        fit(system, run, sides[0], sides[1], settings, resume=run.exists())
-        seconds = time.process_time() - start
-        models[name] = system = load(run)
-        val = [sides[1].sample(i, np.random.default_rng(0)) for i in range(len(sides[1]))]
-        with torch.no_grad():
-            batches = [system.collate(val[i : i + 16]) for i in range(0, len(val), 16)]
-            last = system.validate(batches)
-            with FlopCounterMode(display=False) as counter:
-                system.predict(val[0].image)
-        lines = (run / "metrics.jsonl").read_text().splitlines()
-        course = [line["ap"] for line in map(json.loads, lines) if "ap" in line]
-        size_of = sum(p.numel() for p in system.networks.parameters())
+        course = [f"{ap:.3f}" for ap in found["course"]]
         print(
-            f"| {name} | {size_of / 1e6:.2f} M | {counter.get_total_flops() / 1e9:.2f} "
-            f"| {' | '.join([f'{ap:.3f}' for ap in course] + ['–'] * (4 - len(course)))} "
-            f"| {last['ap50']:.3f} | {last['ap75']:.3f} | {seconds:.0f} |",
+            f"| {name} | {found['parameters'] / 1e6:.2f} M | {found['gflop']:.2f} "
+            f"| {' | '.join(course + ['–'] * (4 - len(course)))} "
+            f"| {found['ap50']:.3f} | {found['ap75']:.3f} | {found['seconds']:.0f} |",
             flush=True,
         )
-    speed(models, [sample.image for sample in val[:40]])
-
-
-def speed(models: Mapping[str, Any], pictures: Sequence[NDArray[np.uint8]]) -> None:
-    """Print how many pictures each model sees in a second of one processor, in turns."""
-    times: dict[str, list[float]] = {name: [] for name in models}
-    for picture in pictures:
-        for name, system in models.items():
-            start = time.process_time()
-            system.predict(picture)
-            times[name].append(time.process_time() - start)
-    for name, values in times.items():
-        middle = statistics.median(values)
+    times = speed({name: out / name for name in NAMES}, unseen(NAMES[0], data, size, 40))
+    for name, middle in times.items():
         print(f"{name}: {1 / middle:.1f} pictures/s, median {1000 * middle:.0f} ms")
 
 

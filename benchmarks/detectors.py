@@ -4,8 +4,10 @@
 
 The bundled face finder sees the photo as it is; DensePose and the box detectors bring it to the
 side they are trained at, and, in the second column, to 640 pixels, where nothing is lost. Their
-weights are random: decoding and suppression are included, but have nothing sure to find. Medians
-of interleaved rounds by the clock, the fastest in brackets. The photo is scikit-image's astronaut.
+weights are random: decoding and suppression are included, but have nothing sure to find. Landmarks
+(bundled) and the hourglass take the crop of one face, at their own side, and `see` does all that
+`pentimento see` does to a photo, with the bundled weights: views, points, pose. Medians of
+interleaved rounds by the clock, the fastest in brackets. The photo is scikit-image's astronaut.
 """
 
 import statistics
@@ -20,7 +22,10 @@ import numpy as np
 import torch
 
 from pentimento.catalog import row
-from pentimento.session.models import load_finder
+from pentimento.session.models import load_finder, load_landmarks
+from pentimento.session.see import see_faces
+from pentimento.systems.perceive.hourglass import StackedHourglasses
+from pentimento.systems.perceive.hourglass import compact as hourglass
 
 NAMES: Final = ("cornernet", "centernet_triplets", "centernet", "densepose")
 
@@ -35,12 +40,19 @@ def main(rounds: int, threads: int) -> None:
     torch.set_num_threads(threads)
     picture = astronaut()  # type: ignore[no-untyped-call]  # no types there
     photo = np.asarray(cv2.resize(picture, (640, 480)), np.uint8)
-    models: dict[str, Callable[[Any], Any]] = {"retinaface, 640": load_finder().predict}
+    finder, marker = load_finder(), load_landmarks()
+    crop = np.ascontiguousarray(photo[40:280, 180:420])
+    models: dict[str, Callable[[Any], Any]] = {"retinaface, 640": finder.predict}
     for name in NAMES:
         config = row(name).module().compact()
         for size in (config.size, 640):
             torch.manual_seed(0)
             models[f"{name}, {size}"] = row(name).system()(replace(config, size=size)).predict
+    torch.manual_seed(0)
+    stacked = StackedHourglasses(hourglass())
+    models[f"landmarks, {marker.size}, each face"] = lambda _: marker.predict(crop)
+    models[f"hourglass, {stacked.size}, each face"] = lambda _: stacked.predict(crop)
+    models["see, 640 x 480, one face"] = lambda photo: see_faces(photo, "photo", finder, marker)
     times: dict[str, list[float]] = {name: [] for name in models}
     for _ in range(rounds + 1):  # the first warms up
         for name, look in models.items():

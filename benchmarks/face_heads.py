@@ -3,13 +3,13 @@
     python benchmarks/face_heads.py --out runs/face_heads --seeds 3
 
 Every row is trained anew with the same pictures in the same order, the same steps and the same
-first weights of what it shares with the others; each seed has an order and weights of its own.
-The answer depends on what the losses weigh (`--weights`: of boxes, points and vertices, beside the
-score's 1); the default trains boxes as the bundled finder's, the others less. Each is asked for
-the faces of pictures of the same kinds, of people and scenes that no training has seen. *AP* is
-COCO's. *Recall* is the share of faces with a box that overlaps by half, by the root of the true
-box's area in pixels. *NME* is the mean distance of the points, or vertices, of the faces that were
-found, over that root. A stopped benchmark continues.
+first weights of what it shares with the others; each seed has an order and weights of its own. The
+answer depends on what the losses weigh (`--weights`: of boxes, points and vertices, beside the
+score's 1); the default trains boxes as the bundled finder's, the others less. Each is asked for the
+faces of pictures of the same kinds, of people and scenes that no training has seen. *AP* is COCO's.
+*Recall* is the share of faces with a box that overlaps by half, by the root of the true box's area
+in pixels. *NME* is the mean distance of the points, or vertices, of the faces that were found, over
+that root. A stopped benchmark continues.
 """
 
 import os
@@ -28,6 +28,7 @@ from typing import Any, Final
 import click
 import numpy as np
 import torch
+from torch.utils.flop_counter import FlopCounterMode
 
 from pentimento import models
 from pentimento.data.collage import SMALLEST, Crowd
@@ -76,6 +77,17 @@ def draw(spec: str, split: Split, size: int, count: int) -> list[Crowd]:
     """Return pictures of crowds."""
     data, chance = open_crowds(spec, split, size, VERTICES), np.random.default_rng(0)
     return [data.sample(i % len(data), chance) for i in range(count)]
+
+
+def base(
+    backbone: str, size: int, steps: int, weights: tuple[float, float, float]
+) -> dict[str, Any]:
+    """Return what all arms have in common: fields of their configuration."""
+    box, point, vertex = weights
+    return {
+        "backbone": backbone, "size": size, "steps": steps,
+        "box_weight": box, "point_weight": point, "vertex_weight": vertex,
+    }  # fmt: skip
 
 
 def train(config: Config, crowds: tuple[list[Crowd], ...], run: Path, seed: int) -> RetinaFace:
@@ -132,6 +144,13 @@ def score(finder: RetinaFace, crowds: list[Crowd]) -> dict[str, float]:
     }
 
 
+def gflop(finder: RetinaFace, side: int) -> float:
+    """Return the arithmetic of one square picture, two for each multiplication, in 10⁹."""
+    with FlopCounterMode(display=False) as counter:
+        finder.predict(np.zeros((side, side, 3), np.uint8))
+    return float(counter.get_total_flops() / 1e9)
+
+
 def table(scores: dict[str, list[dict[str, float]]]) -> str:
     """Return means over the seeds, and the seeds' own values behind them, as Markdown."""
     lines = [
@@ -174,16 +193,12 @@ def main(
     """Train what is not trained yet, score everything, print the table."""
     torch.set_num_threads(1)
     crowds = draw(data, "train", size, pictures), draw(data, "val", size, unseen)
-    box, point, vertex = weights
-    base = replace(
-        compact(), backbone=backbone, size=size, steps=steps,  # type: ignore[arg-type]  # pydantic checks it
-        box_weight=box, point_weight=point, vertex_weight=vertex,
-    )  # fmt: skip
+    common = base(backbone, size, steps, weights)
     scores: dict[str, list[dict[str, float]]] = {name: [] for name in ARMS}
     for seed in range(seeds):
         for name, values in ARMS.items():
             run = out / f"{name.replace(', ', '_')}_{seed}"
-            finder = train(replace(base, **values), crowds, run, seed)
+            finder = train(replace(compact(), **common, **values), crowds, run, seed)
             scores[name].append(score(finder, crowds[1]))
             (out / "scores.json").write_text(json.dumps(scores, indent=2) + "\n")
     faces = scores["boxes"][0]["faces"]

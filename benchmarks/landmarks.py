@@ -8,16 +8,18 @@ FOLDER is a data specification of rendered portraits, such as what `pentimento w
 1. perfect maps of true points at 32, 64 and 128 pixels, decoded in four ways, with and without
    noise;
 2. the bundled network, and one small network trained with maps of each size, decoded likewise;
-3. the same trunk regressing coordinates; hourglasses of 1, 2 and 4 stacks.
+3. the same trunk regressing coordinates, next to what the mean face alone would score;
+   hourglasses of 1, 2 and 4 stacks.
 
 All networks see the same crops in the same order, for the same number of steps. NME is the mean
 error over the distance of the outer eye corners, in percent.
 """
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
-from typing import Any, Literal
+from functools import partial
+from typing import Any, Final, Literal
 
 import click
 import numpy as np
@@ -38,10 +40,39 @@ WIDTHS = (8, 32, 48, 64)
 BATCH = 16
 
 
-def draw(spec: str, split: Any, count: int) -> list[LandmarkSample]:
+def _heatmaps(stride: Literal[1, 2, 4]) -> Landmarks:
+    return Landmarks(
+        replace(landmarks.compact(), stride=stride, widths=WIDTHS, sigma=1.5, mean_weight=0.0)
+    )
+
+
+def _coordinates() -> Landmarks:
+    return Landmarks(replace(landmarks.coordinates(), widths=WIDTHS))
+
+
+def _hourglass(stacks: int) -> hourglass.StackedHourglasses:
+    return hourglass.StackedHourglasses(
+        replace(hourglass.compact(), stacks=stacks, width=48, sigma=1.5, decoding="dark")
+    )
+
+
+HEATMAPS: Final[Mapping[str, Callable[[], Landmarks]]] = {
+    f"heatmaps of {side}², DARK": partial(_heatmaps, stride)
+    for side, stride in zip(MAPS, STRIDES, strict=True)
+}
+NETWORKS: Final[Mapping[str, Callable[[], Any]]] = {
+    **HEATMAPS,
+    "coordinates, wing loss": _coordinates,
+    "hourglass, 1 stack": partial(_hourglass, 1),
+    "hourglass, 2 stacks": partial(_hourglass, 2),
+    "hourglass, 4 stacks": partial(_hourglass, 4),
+}
+
+
+def draw(spec: str, split: Any, count: int, seed: int = 0) -> list[LandmarkSample]:
     """Return `count` crops of a split, varied if it is the training split."""
     data = open_landmarks(spec, split, SIZE, 68)
-    places = [np.random.default_rng([7, i]) for i in range(count)]
+    places = [np.random.default_rng([7 + seed, i]) for i in range(count)]
     order = [i % len(data) for i in range(count)]
     return [data.sample(i, rng) for i, rng in zip(order, places, strict=True)]
 
@@ -100,6 +131,31 @@ def cost(system: Any) -> tuple[float, float]:
     return counter.get_total_flops() / 1e6, parameters / 1e3
 
 
+def measure(
+    name: str, seen: list[LandmarkSample], unseen: list[LandmarkSample], seed: int = 0
+) -> dict[str, Any]:
+    """Train one of `NETWORKS` and return its scores and costs.
+
+    `nme` in percent (`decodings`: of every decoding of a heatmap), `mflop`, `thousands` of
+    parameters, `seconds` of processor time of the training.
+    """
+    torch.manual_seed(seed)
+    system = NETWORKS[name]()
+    seconds = train(system, seen)
+    flops, parameters = cost(system)
+    measured = {"mflop": flops, "thousands": parameters, "seconds": seconds}
+    if name in HEATMAPS:
+        nmes = {how: score(system, unseen, decoder(system, how)) for how in DECODINGS}
+        return measured | {"nme": nmes["dark"], "decodings": nmes}
+    return measured | {"nme": score(system, unseen, system.locate)}
+
+
+def mean_face(seen: list[LandmarkSample], unseen: list[LandmarkSample]) -> float:
+    """Return the NME in percent of always answering with the mean of the training crops."""
+    mean = torch.from_numpy(np.mean([sample.points for sample in seen], 0, np.float32))
+    return 100 * normalised_errors(steps_of(unseen), lambda image: mean.expand(len(image), -1, -1))
+
+
 def score(system: Any, unseen: list[LandmarkSample], locate: Callable[[Tensor], Tensor]) -> float:
     """Return NME in percent."""
     return 100 * normalised_errors(steps_of(unseen), locate)
@@ -130,35 +186,19 @@ def main(data: str, steps: int, unseen: int) -> None:
             row(f"{title}, {side}²", perfect(tests, side, noise))
     ours = load_landmarks()
     row("bundled network, 32²", [score(ours, tests, decoder(ours, how)) for how in DECODINGS])
-    others: list[str] = []
-
-    def report(name: str, system: Any, seconds: float, nme: float) -> None:
-        flops, parameters = cost(system)
-        others.append(f"| {name} | {nme:.2f} | {flops:.0f} | {parameters:.0f} | {seconds:.0f} |")
+    others = [f"| the mean face | {mean_face(seen, tests):.2f} | 0 | 0 | 0 |"]
+    for name in NETWORKS:
+        each = measure(name, seen, tests)
+        others.append(
+            f"| {name} | {each['nme']:.2f} | {each['mflop']:.0f} | {each['thousands']:.0f} "
+            f"| {each['seconds']:.0f} |"
+        )
         click.echo(others[-1], err=True)
-
-    for side, stride in zip(MAPS, STRIDES, strict=True):
-        torch.manual_seed(0)
-        config = replace(
-            landmarks.compact(), stride=stride, widths=WIDTHS, sigma=1.5, mean_weight=0.0
-        )
-        system = Landmarks(config)
-        seconds = train(system, seen)
-        nmes = [score(system, tests, decoder(system, how)) for how in DECODINGS]
-        row(f"trained network, {side}²", nmes)
-        report(f"heatmaps of {side}², best decoding", system, seconds, min(nmes))
-    torch.manual_seed(0)
-    baseline = Landmarks(replace(landmarks.coordinates(), widths=WIDTHS))
-    seconds = train(baseline, seen)
-    report("coordinates, wing loss", baseline, seconds, score(baseline, tests, baseline.locate))
-    for stacks in (1, 2, 4):
-        torch.manual_seed(0)
-        stacked = hourglass.StackedHourglasses(
-            replace(hourglass.compact(), stacks=stacks, width=48, sigma=1.5, decoding="dark")
-        )
-        seconds = train(stacked, seen)
-        name = f"hourglass, {stacks} stack" + "s" * (stacks > 1)
-        report(name, stacked, seconds, score(stacked, tests, stacked.locate))
+        if name in HEATMAPS:
+            row(
+                name.replace("heatmaps of", "trained network,").removesuffix(", DARK"),
+                list(each["decodings"].values()),
+            )
     click.echo("\n| | NME, % | MFLOP | thousand parameters | seconds |\n|---|---|---|---|---|")
     click.echo("\n".join(others))
 

@@ -28,6 +28,7 @@ def from_json(kind: type[ConfigT], plain: Mapping[str, Any]) -> ConfigT:
     except ValidationError as error:
         faults = "; ".join(
             f"{'.'.join(map(str, fault['loc'])) or 'configuration'}: {fault['msg']}"
+            + (', such as [16, 32] or ["person"]' if fault["type"] == "tuple_type" else "")
             for fault in error.errors()
         )
         raise ConfigError(

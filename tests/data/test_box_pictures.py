@@ -66,6 +66,38 @@ def test_an_earlier_picture_shows_the_same_object_nearby(folder: Path) -> None:
     assert np.abs(middle - sample.earlier.middles[0]).max() <= 2
 
 
+def test_frames_of_a_clip_know_the_one_before_and_stay_on_one_side(tmp_path: Path) -> None:
+    (tmp_path / "images").mkdir()
+    images, objects = [], []
+    for video in range(6):
+        for frame in range(3):
+            number, left = 3 * video + frame, 10 + 5 * frame
+            picture = np.zeros((64, 64, 3), np.uint8)
+            cv2.rectangle(picture, (left, 20), (left + 9, 29), (250, 250, 250), -1)
+            cv2.imwrite(str(tmp_path / "images" / f"{number}.png"), picture)
+            images.append({
+                "id": number, "file_name": f"{number}.png", "video_id": video, "frame_id": frame,
+            })  # fmt: skip
+            about = {"image_id": number, "category_id": 7}
+            objects.append({**about, "bbox": [left, 20, 10, 10], "track_id": 4})
+            if frame == 2:
+                objects.append({**about, "bbox": [50, 50, 10, 10], "track_id": 5})
+    table = {"images": images, "annotations": objects, "categories": [{"id": 7, "name": "box"}]}
+    (tmp_path / "instances.json").write_text(json.dumps(table))
+    sides = [
+        open_detections(str(tmp_path), side, 64, ("box",), augmented=False, paired=True)
+        for side in ("train", "val")
+    ]
+    assert all(len(side) % 3 == 0 for side in sides)
+    assert len(sides[0]) + len(sides[1]) == 18
+    last = sides[0].sample(2, np.random.default_rng(0))
+    assert last.boxes[0].tolist() == [20, 20, 30, 30]
+    assert last.earlier is not None
+    assert bright(last.earlier.image) == [15, 20, 25, 30]
+    assert last.earlier.middles[0].tolist() == [20, 25]
+    assert np.isnan(last.earlier.middles[1]).all()  # it was not there
+
+
 def test_sides_do_not_share_pictures_and_empty_pictures_stay(folder: Path) -> None:
     write(folder, [])
     sides = [
@@ -74,6 +106,14 @@ def test_sides_do_not_share_pictures_and_empty_pictures_stay(folder: Path) -> No
     ]
     assert len(sides[0]) + len(sides[1]) == 12
     assert sides[0].sample(0, np.random.default_rng(0)).boxes.shape == (0, 4)
+
+
+def test_classes_that_nothing_has_are_refused(folder: Path) -> None:
+    with pytest.raises(DataError, match="none of the classes bxo; there are box, cup"):
+        open_detections(str(folder), "train", 32, ("bxo",), augmented=False)
+    with pytest.raises(DataError, match=r"none of the classes prson; there are .*person"):
+        open_detections("world:count=4", "train", 32, ("prson",), augmented=False)
+    assert len(open_detections(str(folder), "train", 32, ("bxo", "box"), augmented=False))
 
 
 @pytest.mark.parametrize("harm", ["nothing", "json", "keys"])

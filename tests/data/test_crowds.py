@@ -215,6 +215,16 @@ def test_exported_portraits_are_read_and_split_by_person(folder: Path):
     assert train.sample(0, np.random.default_rng(0)).image.shape == (64, 64, 3)
 
 
+def test_vertices_that_nothing_tells_are_not_trained(folder: Path):
+    with pytest.raises(DataError, match="nothing there tells the 300 vertices"):
+        open_crowds(str(folder), "train", 64, VERTICES)
+    assert open_crowds(f"{folder},world:count=2", "train", 64, VERTICES)  # the world does
+    path = folder / "truths" / "000000.json"
+    truth = json.loads(path.read_text())
+    path.write_text(json.dumps({**truth, "vertices": [[0, 0, 0, True]] * VERTICES}))
+    assert open_crowds(str(folder), "train", 64, VERTICES)
+
+
 def test_a_person_named_in_the_truth_keeps_to_one_side(folder: Path):
     for path in (folder / "truths").iterdir():
         path.write_text(json.dumps({**json.loads(path.read_text()), "person": "lisa"}))
@@ -223,8 +233,14 @@ def test_a_person_named_in_the_truth_keeps_to_one_side(folder: Path):
 
 
 def test_faults_of_folders_are_named(folder: Path, tmp_path: Path):
-    (folder / "images" / "000003.png").unlink()
+    picture = folder / "images" / "000003.png"
+    kept = picture.read_bytes()
+    picture.unlink()
     with pytest.raises(DataError, match=r"000003\.json: no picture"):
+        open_crowds(str(folder), "train", 64)
+    picture.write_bytes(kept)
+    (folder / "truths" / "000003.json").write_text('{"image": {}, "annotations": []}')
+    with pytest.raises(DataError, match="truths of a scene"):  # not thirty pictures without a face
         open_crowds(str(folder), "train", 64)
     with pytest.raises(DataError, match="names no source"):
         open_crowds(" , ", "train", 64)

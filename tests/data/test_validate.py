@@ -63,6 +63,38 @@ def faces(folder: Path) -> Path:
     return folder
 
 
+def objects(folder: Path) -> Path:
+    """Lay out four pictures with one object each."""
+    for n in range(4):
+        write(folder / "images" / f"{n}.png")
+    table = {
+        "images": [{"id": n, "file_name": f"{n}.png"} for n in range(4)],
+        "annotations": [{"image_id": n, "category_id": 1, "bbox": [1, 2, 3, 4]} for n in range(4)],
+        "categories": [{"id": 1, "name": "cup"}],
+    }
+    (folder / "instances.json").write_text(json.dumps(table))
+    return folder
+
+
+def replaced(old: str, new: str) -> Callable[[Path], int]:
+    """Return what changes the first such text of a file."""
+    return lambda path: path.write_text(path.read_text().replace(old, new, 1))
+
+
+def test_boxes_and_truths_are_counted(tmp_path: Path) -> None:
+    report = validate(str(objects(tmp_path / "objects")))
+    assert report.problems == []
+    assert sorted(report.counts.values()) == [4, 4]
+    folder = faces(tmp_path / "faces")
+    (folder / "truths").mkdir()
+    (folder / "truths" / "0.json").write_text("{}")
+    report = validate(str(folder))
+    assert report.problems == []
+    assert any("no truths for 1" in note.what for note in report.notes)
+    (folder / "truths" / "1.json").write_text("[")
+    assert [each.what[:17] for each in validate(str(folder)).problems] == ["is no JSON object"]
+
+
 @pytest.mark.parametrize("make", [hd, pairs, halves, domains, faces])
 def test_what_is_well_has_no_problems(make: Callable[[Path], Path], tmp_path: Path) -> None:
     report = validate(str(make(tmp_path)))
@@ -81,6 +113,23 @@ FAULTS = {
     "class": (hd, "train_label/1_gtFine_labelIds.png", lambda p: write(p, (12, 16), 40), "[40]", 1),
     "instances": (hd, "train_inst/1_gtFine_instanceIds.png", write, "holds integers", 2),
     "not square": (faces, "images/0.png", lambda p: write(p, (8, 9, 3)), "not square", 2),
+    "no table": (objects, "instances.json", lambda p: p.write_text("["), "no COCO file", 1),
+    "not listed": (objects, "images/2.png", Path.unlink, "lists 2.png", 1),
+    "nowhere": (
+        objects,
+        "instances.json",
+        replaced('"image_id": 3', '"image_id": 9'),
+        "1 objects of a pic",
+        1,
+    ),
+    "nameless": (
+        objects,
+        "instances.json",
+        replaced('"category_id": 1', '"category_id": 2'),
+        "a name",
+        1,
+    ),
+    "no extent": (objects, "instances.json", replaced("3, 4]", "3, 0]"), "without a box", 1),
     "beyond 19": (faces, "labels/0.png", lambda p: write(p, (8, 8), 19), "[19]", 1),
 }
 

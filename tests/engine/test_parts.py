@@ -13,6 +13,7 @@ from pentimento.engine.averages import Averages
 from pentimento.engine.schedules import constant, linear_decay, poly, warm_up
 from pentimento.engine.settings import Settings
 from pentimento.errors import ConfigError
+from pentimento.systems.perceive import centernet
 
 
 def test_averages_warm_up_and_copy_buffers() -> None:
@@ -100,6 +101,8 @@ def test_values_are_set_from_text() -> None:
     assert from_json(Settings, to_json(settings)) == settings
     with pytest.raises(ConfigError, match="key=value"):
         with_values(settings, ["steps"])
+    with pytest.raises(ConfigError, match=r'such as .*\["person"\]'):
+        with_values(centernet.tiny(), ["classes=person"])
     with pytest.raises(ConfigError, match="holds no fields"):
         with_values(settings, ["steps.a=1"])
 

@@ -1,14 +1,19 @@
 """From a found face to points in the picture, with a model that sees perfectly."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import skimage.data
 
-from pentimento.errors import FaceError
+from pentimento import models
+from pentimento.errors import CheckpointError, FaceError
 from pentimento.ops.align import crop_to_picture
 from pentimento.session.faces import face_from_points
 from pentimento.session.landmarks import landmarks, landmarks_in_box
 from pentimento.session.models import load_landmarks
+from pentimento.systems.perceive import hourglass
+from pentimento.systems.perceive.landmarks import Config, Landmarks, tiny
 
 FACE = np.random.default_rng(3).random((68, 2)) * [60, 80] + [70, 40]
 FACE[36:42], FACE[42:48] = [85, 70], [118, 82]  # rolled clockwise by 20 degrees
@@ -93,3 +98,14 @@ def test_the_frame_of_a_face_is_upright_when_the_face_is() -> None:
     face = face_from_points([(80, 80), (120, 80), (100, 125)])
     matrix = crop_to_picture(face.quad, 10)
     assert abs(matrix[1, 0]) < 1e-9
+
+
+def test_an_hourglass_marks_faces_too_and_other_points_are_refused(tmp_path) -> None:
+    models.save(hourglass.StackedHourglasses(hourglass.tiny()), tmp_path / "stacks", "A test.")
+    model = load_landmarks(tmp_path / "stacks")
+    rgb = np.zeros((96, 96, 3), np.uint8)
+    assert landmarks_in_box(rgb, (20, 10, 70, 80), model).xy.shape == (68, 2)
+    five: Config = replace(tiny(), points=5)
+    models.save(Landmarks(five), tmp_path / "five", "A test.")
+    with pytest.raises(CheckpointError, match="5 points; --landmarks needs the 68"):
+        load_landmarks(tmp_path / "five")

@@ -118,8 +118,8 @@ def infer_generator(state: Mapping[str, Tensor]) -> Found:
     last = max((key for key in state if key.endswith(".weight")), key=_place, default="")
     if "model.1.weight" not in state or not blocks or len(shape["model.1.weight"]) != 4:
         raise CheckpointError(
-            "neither a U-Net nor a ResNet generator of pix2pix or CycleGAN; its first keys are "
-            f"{', '.join(list(state)[:3])}"
+            "none that `pentimento convert --help` names, and neither a U-Net nor a ResNet "
+            f"generator of pix2pix or CycleGAN; its first keys are {', '.join(list(state)[:3])}"
         )
     if any(key.endswith("conv_block.5.weight_orig") for key in state):
         raise CheckpointError("spectral normalisation is not part of these generators")

@@ -90,9 +90,11 @@ def open_crowds(spec: str, split: Literal["train", "val"], size: int, vertices: 
         vertices: V; truths with another number count as unknown.
 
     Raises:
-        DataError: a source does not exist, or has no portrait in this split.
+        DataError: a source does not exist, or has no portrait in this split; or the vertices of
+            the world's heads are to be learnt, and no source tells them.
     """
     sources: list[list[Read]] = []
+    told = vertices != VERTICES or split == "val"
     weights: list[float] = []
     for part in filter(None, (part.strip() for part in spec.split(","))):
         weighed = re.fullmatch(r"(?:(\d+\.?\d*|\.\d+)\s*\*)?\s*(.+)", part)
@@ -101,8 +103,11 @@ def open_crowds(spec: str, split: Literal["train", "val"], size: int, vertices: 
         folder = Path(weighed[2]).expanduser()
         if weighed[2].partition(":")[0] in _RENDERED:
             sources.append(_rendered(weighed[2], split, vertices))
+            told = True
         elif (folder / "truths").is_dir():
-            sources.append(_truths(folder, split, vertices))
+            reads, tells = _truths(folder, split, vertices)
+            sources.append(reads)
+            told |= tells
         else:
             faces = open_faces(weighed[2], split, _LABELLED)
             sources.append(
@@ -111,6 +116,11 @@ def open_crowds(spec: str, split: Literal["train", "val"], size: int, vertices: 
     if not sources:
         raise DataError(f"the data specification {spec!r} names no source; expected `world`, a "
                         "folder, or several of them joined by commas")  # fmt: skip
+    if not told:
+        raise DataError(
+            f"{spec}: nothing there tells the {vertices} vertices of a face; add `world`, export "
+            "the portraits anew, or train with --set vertices=0"
+        )
     return Crowds(sources, weights, size)
 
 
@@ -123,13 +133,21 @@ def _labelled(sample: Callable[[int, Rng], Any], index: int, vertices: int) -> P
     return Portrait(face.image, box, points, np.full((vertices, 3), np.nan))
 
 
-def _truths(folder: Path, split: str, vertices: int) -> list[Read]:
-    images = files_by_stem(folder / "images")
+def _truths(folder: Path, split: str, vertices: int) -> tuple[list[Read], bool]:
+    """Return what reads the portraits of a side, and whether one tells so many vertices."""
+    images, tells = files_by_stem(folder / "images"), False
     people: dict[Path, str] = {}
     for path in sorted((folder / "truths").glob("*.json")):
         if path.stem not in images:
             raise DataError(f"{path}: no picture of that name in {folder / 'images'}")
-        people[path] = str(json.loads(path.read_text()).get("person", path.stem))
+        facts = json.loads(path.read_text())
+        if "annotations" in facts:
+            raise DataError(
+                f"{path}: the truths of a scene; face finders read rendered scenes as `scenes` or "
+                "`scenes:count=300`, and portraits from folders"
+            )
+        tells |= len(facts.get("vertices", ())) == vertices > 0
+        people[path] = str(facts.get("person", path.stem))
     sides = {person: split_of(person) for person in people.values()}
     if len(sides) > 1 and len(set(sides.values())) == 1:  # a side is empty: one crosses over
         lonely = min(sides)
@@ -141,7 +159,7 @@ def _truths(folder: Path, split: str, vertices: int) -> list[Read]:
     ]
     if not kept:
         raise DataError(f"{folder}: no portrait for {split}; a split by person needs more people")
-    return kept
+    return kept, tells
 
 
 @lru_cache(maxsize=6000)  # about 1 GB at most; decoding costs as much as composing

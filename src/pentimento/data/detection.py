@@ -7,8 +7,9 @@ A data specification is one or more sources joined by `,`:
 | `world`, `world:count=2000` | things of rendered scenes, drawn on demand, kept in the cache |
 | a folder with `images/`, `instances.json` | COCO, as `pentimento world scenes` writes it |
 
-About a tenth of a folder's pictures, by a hash of the name, are for validation. Objects whose name
-is not among the asked-for classes are left out; a picture without any stays, as an example of that.
+About a tenth of a folder's pictures, by a hash of the name, are for validation; of clips
+(`pentimento world clips`), whole ones. Objects whose name is not among the asked-for classes are
+left out; a picture without any stays, as an example of that.
 
 Alphabet: S side; N objects.
 """
@@ -44,11 +45,11 @@ _SMALLEST: Final = 3.0  # sides below are not worth a peak
 
 @dataclass(frozen=True)
 class Earlier:
-    """The picture before, made of the same still one (CenterTrack, section 5.3).
+    """The picture before: a clip's, or made of the same still one (CenterTrack, section 5.3).
 
     Attributes:
         image: (S, S, 3) uint8 RGB.
-        middles: (N, 2) float32 where the objects were, in pixels.
+        middles: (N, 2) float32 where the objects were, in pixels; NaN for those that were not.
         peaks: (M, 3) int64 x, y and radius of what a tracker might have found there: jittered, some
             lost, some false.
     """
@@ -77,11 +78,16 @@ class DetectionSample:
 
 @dataclass(frozen=True)
 class _Named:
-    """A picture with the names of its objects; boxes (N, 4) in its own pixels."""
+    """A picture with the names of its objects; boxes (N, 4) in its own pixels.
+
+    In a clip, `tracks` are numbers that stay, and `before` reads the frame before.
+    """
 
     image: NDArray[np.uint8]
     boxes: NDArray[np.float32]
     names: tuple[str, ...]
+    tracks: tuple[int, ...] = ()
+    before: "Callable[[], _Named] | None" = None
 
 
 @dataclass(frozen=True)
@@ -115,28 +121,55 @@ class Detections:
         matrix = frame_of(read.image.shape[:2], self.size, rng if self.augmented else None)
         image = view_of(read.image, matrix, self.size)
         cut, seen = moved_boxes(boxes, matrix, self.size)
-        earlier = self._earlier(read.image, boxes[seen], matrix, rng) if self.paired else None
+        earlier = None
+        if self.paired and read.before is None:
+            earlier = self._still(read.image, boxes[seen], matrix, rng)
+        elif self.paired and read.before is not None:
+            tracks = [read.tracks[i] for i, worth in zip(kept, seen, strict=True) if worth]
+            earlier = self._frame(read.before(), tracks, matrix, rng)
         image = shaded(image, rng) if self.augmented else image
         return DetectionSample(image, cut[seen], classes[seen], earlier)
 
-    def _earlier(
+    def _still(
         self, image: NDArray[np.uint8], boxes: NDArray[np.float32], matrix: Any, rng: Rng
     ) -> Earlier:
+        """Make the picture before of the same one, a little moved and scaled."""
         scale, shift = float(np.exp(rng.normal(0, 0.05))), rng.normal(0, 0.04, 2) * self.size
         about = self.size / 2
         before = scale * matrix
         before[:, 2] += (1 - scale) * about + shift
         there, _ = moved_boxes(boxes, before, self.size)
+        return self._earlier(image, there, np.ones(len(there), bool), before, rng)
+
+    def _frame(self, past: _Named, tracks: Sequence[int], matrix: Any, rng: Rng) -> Earlier:
+        """Take a clip's frame before; `tracks` are those of the objects that are seen now."""
+        rows = {track: row for row, track in enumerate(past.tracks)}
+        boxes = np.zeros((len(tracks), 4), np.float32)
+        for place, track in enumerate(tracks):
+            if track in rows:
+                boxes[place] = past.boxes[rows[track]]
+        there, seen = moved_boxes(boxes, matrix, self.size)
+        return self._earlier(past.image, there, seen, matrix, rng)
+
+    def _earlier(
+        self,
+        image: NDArray[np.uint8],
+        there: NDArray[np.float32],
+        known: NDArray[np.bool_],
+        matrix: Any,
+        rng: Rng,
+    ) -> Earlier:
         middles = np.asarray((there[:, :2] + there[:, 2:]) / 2, np.float32)
         sides = there[:, 2:] - there[:, :2]
-        found = rng.random(len(boxes)) > _LOST
-        peaks = middles + sides * rng.normal(0, _JITTER, (len(boxes), 2))
-        false = found & (rng.random(len(boxes)) < _FALSE)
+        found = (rng.random(len(there)) > _LOST) & known
+        peaks = middles + sides * rng.normal(0, _JITTER, (len(there), 2))
+        false = found & (rng.random(len(there)) < _FALSE)
         wrong = middles[false] + sides[false] * rng.normal(0, 0.5, (int(false.sum()), 2))
         places = np.concatenate([peaks[found], wrong])
         reach = np.concatenate([sides[found], sides[false]]).min(1) / 6
         rows = np.concatenate([places, reach[:, None]], 1).clip(0, self.size - 1)
-        return Earlier(view_of(image, before, self.size), middles, rows.astype(np.int64))
+        middles[~known] = np.nan
+        return Earlier(view_of(image, matrix, self.size), middles, rows.astype(np.int64))
 
 
 def open_detections(
@@ -151,15 +184,23 @@ def open_detections(
     """Open one side of a specification; see this module.
 
     Raises:
-        DataError: a source that is no folder or has no pictures for this side.
+        DataError: a source that is no folder or has no pictures for this side; or no source knows
+            any of the classes.
     """
     sources: list[Callable[[], _Named]] = []
+    known: set[str] = set()
     for source in spec.split(","):
         if source == "world" or source.startswith("world:"):
             seeds = scene_seeds(source.partition(":")[2], split)
             sources += [partial(_drawn, seed, size) for seed in seeds]
+            known.update(THINGS)
         else:
-            sources += _folder(Path(source).expanduser(), split)
+            found, names = _folder(Path(source).expanduser(), split)
+            sources += found
+            known.update(names)
+    if not known.intersection(classes):
+        there = ", ".join(sorted(known))
+        raise DataError(f"{spec}: none of the classes {', '.join(classes)}; there are {there}")
     return Detections(sources, size, classes, augmented, paired)
 
 
@@ -194,7 +235,8 @@ def _drawn(seed: int, size: int) -> _Named:
     return _Named(kept["image"], kept["boxes"], tuple(names[c] for c in kept["categories"]))
 
 
-def _folder(folder: Path, split: Split) -> list[Callable[[], _Named]]:
+def _folder(folder: Path, split: Split) -> tuple[list[Callable[[], _Named]], set[str]]:
+    """Return what reads the pictures of one side, and the names of all classes."""
     table = folder / "instances.json"
     if not (folder / "images").is_dir() or not table.is_file():
         raise DataError(
@@ -208,33 +250,46 @@ def _folder(folder: Path, split: Split) -> list[Callable[[], _Named]]:
         for entry in content["annotations"]:
             if not entry.get("iscrowd", 0):
                 objects.setdefault(entry["image_id"], []).append(entry)
-        pictures = sorted((str(entry["file_name"]), entry["id"]) for entry in content["images"])
-        read = [
-            (
-                name,
-                partial(
-                    _read, folder / "images" / Path(name).name,
-                    np.array([o["bbox"] for o in objects.get(number, ())], np.float32),
-                    tuple(names[o["category_id"]] for o in objects.get(number, ())),
-                ),
-            )
-            for name, number in pictures
-        ]  # fmt: skip
+        pictures = sorted(
+            content["images"],
+            key=lambda e: (e.get("video_id", -1), e.get("frame_id", 0), str(e["file_name"])),
+        )
+        readers: dict[tuple[Any, Any], Callable[[], _Named]] = {}
+        read: list[tuple[str, Callable[[], _Named]]] = []
+        for entry in pictures:
+            shown = objects.get(entry["id"], ())
+            video, frame = entry.get("video_id"), entry.get("frame_id", 0)
+            reader = partial(
+                _read, folder / "images" / Path(str(entry["file_name"])).name,
+                np.array([o["bbox"] for o in shown], np.float32),
+                tuple(names[o["category_id"]] for o in shown),
+                tuple(o.get("track_id", -1) for o in shown),
+                None if video is None else readers.get((video, frame - 1)),
+            )  # fmt: skip
+            readers[video, frame] = reader
+            stem = Path(str(entry["file_name"])).stem
+            read.append((stem if video is None else f"clip {video}", reader))
     except (ValueError, KeyError, TypeError) as error:
         raise DataError(f"{table}: not a COCO file of instances ({error!r})") from None
-    sides = {name: split_of(Path(name).stem) for name, _ in read}
+    sides = {name: split_of(name) for name, _ in read}
     if read and len(set(sides.values())) == 1:  # the hash left one side empty
         sides[read[-1][0]] = "val" if "train" in sides.values() else "train"
     kept: list[Callable[[], _Named]] = [source for name, source in read if sides[name] == split]
     if not kept:
         raise DataError(f"{folder}: no picture for {split} among {len(read)}; at least two needed")
-    return kept
+    return kept, set(names.values())
 
 
-def _read(path: Path, xywh: NDArray[np.float32], names: tuple[str, ...]) -> _Named:
+def _read(
+    path: Path,
+    xywh: NDArray[np.float32],
+    names: tuple[str, ...],
+    tracks: tuple[int, ...],
+    before: Callable[[], _Named] | None,
+) -> _Named:
     boxes = xywh.reshape(-1, 4)
     corners = np.concatenate([boxes[:, :2], boxes[:, :2] + boxes[:, 2:]], 1)
-    return _Named(read_rgb(path), corners, names)
+    return _Named(read_rgb(path), corners, names, tracks, before)
 
 
 def frame_of(

@@ -153,6 +153,22 @@ def chosen(sets: dict[int, NDArray[Any]], count: int, who: str) -> NDArray[Any]:
     )
 
 
+def neutral(count: int) -> NDArray[np.float32]:
+    """Return (N, 2): points of the neutral head seen from the front, from its crop's middle.
+
+    Args:
+        count: N, 5, 68 or 98.
+    """
+    from pentimento.world.portraits import builtin_heads
+
+    heads = builtin_heads()
+    sets = {n: p[:, :2] * (1, -1) for n, p in heads.landmarks(heads.neutral).items()}
+    sets[68] = as_marked(sets[68])
+    quad = crop_of(sets[68])
+    side = quad[3, 0] - quad[0, 0]
+    return np.asarray((sets[count] - quad.mean(0)) / side, np.float32)
+
+
 # Variation
 
 

@@ -10,10 +10,12 @@ from; a note is what a person may want to know. Each says how to mend it.
 | `train_label/`, `train_img/`, `train_inst/`, … | partners, sizes, classes, integer instances |
 | `train_A/`, `train_B/`, … | partners, sizes |
 | `A/` and `B/`, or `DIR_A,DIR_B` | partners, sizes; neither if no name is in both |
-| `images/` and `labels/` of faces | partners, sizes, squares, classes |
+| `images/` and `instances.json` (COCO) | every listed picture, box and class is there |
+| `images/` and `labels/` of faces | partners, sizes, squares, classes, `truths/` |
 | pictures in one folder | nothing more |
 """
 
+import json
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -96,6 +98,8 @@ def validate(spec: str, *, classes: int | None = None, paired: bool = False) -> 
     if len(folders) == 2:
         return _two(folders, "two folders", paired=paired)
     folder = folders[0]
+    if (folder / "images").is_dir() and (folder / "instances.json").is_file():
+        return _objects(folder)
     if (folder / "images").is_dir() and (folder / "labels").is_dir():
         return _faces(folder, classes)
     if (folder / "A").is_dir() and (folder / "B").is_dir():
@@ -116,7 +120,8 @@ def validate(spec: str, *, classes: int | None = None, paired: bool = False) -> 
     held = ", ".join(sorted(p.name for p in folder.iterdir())[:8]) or "nothing"
     raise DataError(
         f"{folder}: no known layout; expected train/ (side by side), trainA/ + trainB/, "
-        f"train_label/ + train_img/, A/ + B/, images/ + labels/, or pictures. It holds {held}"
+        f"train_label/ + train_img/, A/ + B/, images/ + labels/, images/ + instances.json, or "
+        f"pictures. It holds {held}"
     )
 
 
@@ -193,6 +198,42 @@ def _faces(folder: Path, classes: int | None) -> Report:
             report.problems.append(
                 Problem(str(seen.path), f"{_text(seen)} is not square", "crop and align the face")
             )
+    if (folder / "truths").is_dir():
+        _check_truths(report, folder / "truths", images)
+    return report
+
+
+def _objects(folder: Path) -> Report:
+    report, table = Report("objects: images/ and instances.json"), folder / "instances.json"
+    _read(report, folder / "images", "picture")
+    try:
+        content = json.loads(table.read_text(encoding="utf-8"))
+        listed = {entry["id"]: str(entry["file_name"]) for entry in content["images"]}
+        named = {entry["id"] for entry in content["categories"]}
+        objects = [
+            (entry["image_id"], entry["category_id"], [float(edge) for edge in entry["bbox"]])
+            for entry in content["annotations"]
+        ]
+    except (ValueError, KeyError, TypeError) as error:
+        what = f"is no COCO file of instances ({error!r})"
+        report.problems.append(Problem(str(table), what, "write it anew"))
+        return report
+    report.counts[str(table)] = len(objects)
+    for name in sorted(set(listed.values())):
+        if not (folder / "images" / Path(name).name).is_file():
+            what = f"lists {name}, which is not in images/"
+            report.problems.append(Problem(str(table), what, "add the picture, or remove it there"))
+    for what, count, mend in (
+        ("of a picture that is not listed", sum(o[0] not in listed for o in objects), "list it"),
+        ("of a class without a name", sum(o[1] not in named for o in objects), "name the class"),
+        (
+            "without a box of left, top, width, height",
+            sum(len(o[2]) != 4 or min(o[2][2:]) <= 0 for o in objects),
+            "mend or remove them",
+        ),
+    ):
+        if count:
+            report.problems.append(Problem(str(table), f"{count} objects {what}", mend))
     return report
 
 
@@ -278,6 +319,21 @@ def _check_partners(report: Report, sides: Mapping[str, Side]) -> None:
                 what = f"{_text(a)}, but its partner in {other} is {_text(b)}"
                 mend = "scale one to the size of the other; both show the same frame"
                 report.problems.append(Problem(str(a.path), what, mend))
+
+
+def _check_truths(report: Report, folder: Path, images: Side) -> None:
+    truths = {path.stem: path for path in sorted(folder.glob("*.json"))}
+    report.counts[str(folder)] = len(truths)
+    for stem in sorted(images.keys() - truths.keys()):
+        what = f"has no truths for {stem}, which landmarks and positions are learnt from"
+        report.notes.append(Problem(str(folder), what, "export it anew, or remove the picture"))
+    for path in truths.values():
+        try:
+            if not isinstance(json.loads(path.read_text(encoding="utf-8")), dict):
+                raise ValueError("no object")
+        except ValueError as error:
+            what = f"is no JSON object ({error})"
+            report.problems.append(Problem(str(path), what, "write it anew, or remove it"))
 
 
 def _check_classes(report: Report, side: Iterable[_Seen], classes: int | None) -> None:

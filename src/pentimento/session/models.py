@@ -61,9 +61,14 @@ def load_landmarks(folder: str | Path | None = None) -> Any:
     """Load a 68-point landmark model: from a model or run folder, or the bundled one.
 
     Raises:
-        CheckpointError: as for `load_parser`.
+        CheckpointError: as for `load_parser`, or it has other points.
     """
-    return _load("landmarks", folder, "--landmarks")
+    marker = _load("landmarks", folder, "--landmarks", also=("hourglass",))
+    if marker.config.points != 68:
+        raise CheckpointError(
+            f"{folder} has {marker.config.points} points; --landmarks needs the 68 of 300-W"
+        )
+    return marker
 
 
 def _fold(networks: Any) -> None:
@@ -80,7 +85,13 @@ def _fold(networks: Any) -> None:
     networks.to(memory_format=torch.channels_last)
 
 
-def _load(system: str, folder: str | Path | None, option: str, name: str | None = None) -> Any:
+def _load(
+    system: str,
+    folder: str | Path | None,
+    option: str,
+    name: str | None = None,
+    also: tuple[str, ...] = (),
+) -> Any:
     from pentimento import catalog, models
 
     place = Path(folder) if folder is not None else bundled(name or system)
@@ -90,8 +101,7 @@ def _load(system: str, folder: str | Path | None, option: str, name: str | None 
             f"{system} --data world --out runs/x`) and name the folder with {option} runs/x."
         )
     loaded = models.load(place)
-    if catalog.name_of(type(loaded)) != system:
-        raise CheckpointError(
-            f"{place} holds a {catalog.name_of(type(loaded))} model; {option} needs {system}"
-        )
+    if (found := catalog.name_of(type(loaded))) not in (system, *also):
+        wanted = " or ".join((system, *also))
+        raise CheckpointError(f"{place} holds a {found} model; {option} needs {wanted}")
     return loaded

@@ -1,5 +1,6 @@
 """CornerNet and both CenterNets: what a user of any of them relies on."""
 
+from dataclasses import replace
 from types import ModuleType
 from typing import Any
 
@@ -100,9 +101,11 @@ def test_eight_pictures_are_learnt_by_heart(name: str) -> None:
     assert (found.classes[order] == samples[1].classes).all()
 
 
-def test_a_tracker_learns_where_things_were() -> None:
+@pytest.mark.parametrize("backbone", ["dla34", "resnet18"])
+def test_a_tracker_learns_where_things_were(backbone: Any) -> None:
+    torch.manual_seed(0)
     config = centernet.Config(
-        backbone="dla34", tracking=True, classes=("a",), size=64, head_width=8, peaks=10
+        backbone=backbone, tracking=True, classes=("a",), size=64, width=8, head_width=8, peaks=10
     )
     system = centernet.CenterNet(config)
     earlier = with_earlier(drawn(0))
@@ -110,10 +113,41 @@ def test_a_tracker_learns_where_things_were() -> None:
     shift = np.array([8.0, -4.0]) / 4
     assert np.allclose(batch.way[0, 0].numpy(), shift)
     assert batch.past[0, 3].max() == 1
+
+    def backward(name: str, terms: Any) -> None:
+        torch.stack(list(terms.values())).sum().backward()
+
+    assert torch.isfinite(system.train_step(batch, backward)["way"])
+    past = system.networks["past"]
+    assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in past.parameters())
+    with pytest.raises(ValueError, match="no previous frame"):
+        centernet.Config(backbone="hourglass104", tracking=True)
+
+
+def test_what_was_not_there_before_teaches_no_way() -> None:
+    torch.manual_seed(0)
+    system = centernet.CenterNet(replace(centernet.tiny(), tracking=True, classes=("a",)))
+    sample = with_earlier(drawn(0))
+    assert sample.earlier is not None
+    sample.earlier.middles[:] = np.nan
+    batch = system.collate([sample, sample])
+    assert not batch.tracked.any()
     terms = system.train_step(batch, lambda name, terms: None)
-    assert torch.isfinite(terms["way"])
-    with pytest.raises(ValueError, match="dla34"):
-        centernet.Config(tracking=True)
+    assert terms["way"].item() == 0
+    assert "way" not in system.validate([batch])
+
+
+def test_ids_are_told_by_where_the_way_leads() -> None:
+    system = centernet.CenterNet(replace(centernet.tiny(), tracking=True, classes=("a",)))
+    image = np.zeros((64, 64, 3), np.uint8)
+    boxes = np.array([[8, 8, 16, 16], [24, 8, 32, 16]], np.float32)
+    middles = np.array([[26.0, 12], [42, 12]], np.float32)  # both came 14 pixels from the right
+    before = Earlier(image, middles, np.zeros((0, 3), np.int64))
+    batch = system.collate([DetectionSample(image, boxes, np.zeros(2, np.int64), before)])
+    right = centernet.followed(batch, batch.way)
+    assert right.tolist() == [[0, 14, 1, 1], [0, 14, 1, 0]]  # standing, the second were the first
+    half = centernet.followed(batch, batch.way / 4)
+    assert half[:, 0].tolist() == pytest.approx([10.5, 10.5])
 
 
 def with_earlier(sample: DetectionSample) -> DetectionSample:

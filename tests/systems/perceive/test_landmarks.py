@@ -52,6 +52,18 @@ def test_every_head_answers_and_learns(kind: str) -> None:
     assert system.samples(data).shape == (2, 3, 3, 32, 32)
 
 
+def test_coordinates_start_at_the_neutral_face() -> None:
+    torch.manual_seed(0)
+    system = Landmarks(replace(tiny(), head="coordinates", size=64))
+    system.networks.eval()
+    with torch.no_grad():
+        face = system.locate(torch.rand(1, 3, 64, 64))[0] / 64
+    eyes, mouth, chin = face[36:48], face[48:68].mean(0), face[8]
+    assert eyes[:6, 0].max() < 0.5 < eyes[6:, 0].min()
+    assert eyes[:, 1].max() < 0.5 < mouth[1] < chin[1] < 0.9
+    assert mouth[0] == pytest.approx(0.5, abs=0.02)
+
+
 def test_points_outside_of_the_crop_do_not_count() -> None:
     torch.manual_seed(0)
     for kind in ("softmax", "mse", "coordinates"):
@@ -90,12 +102,14 @@ def test_the_flip_test_makes_answers_symmetric() -> None:
 def test_predict_takes_crops_of_any_size() -> None:
     torch.manual_seed(0)
     system = Landmarks(tiny())
-    for side in (32, 77):
-        image = np.random.default_rng(0).integers(0, 256, (side, side, 3), np.uint8)
-        points = system.predict(image, flip=True)
-        assert points.shape == (68, 2)
-        assert (points > 0).all()
-        assert (points < side).all()
+    for finds in (system, hourglass.StackedHourglasses(hourglass.tiny())):
+        for side in (32, 77):
+            image = np.random.default_rng(0).integers(0, 256, (side, side, 3), np.uint8)
+            points = finds.predict(image, flip=True)
+            assert points.shape == (68, 2)
+            assert (points > -side / 8).all()
+            assert (points < 9 * side / 8).all()
+        assert finds.networks.training
     with pytest.raises(ValueError, match="square"):
         system.predict(np.zeros((10, 12, 3), np.uint8))
     with pytest.raises(ValueError, match="uint8"):

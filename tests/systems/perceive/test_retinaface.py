@@ -110,6 +110,13 @@ def test_faces_whose_points_are_unknown_still_teach_their_box():
     assert terms["vertices"] > 0
 
 
+def test_vertices_that_nobody_knows_have_no_score():
+    system, unknown = RetinaFace(tiny()), crowd([[10, 10, 42, 42]])
+    assert "vertex_nme" in system.validate([system.collate([unknown])])
+    unknown.vertices[:] = np.nan
+    assert "vertex_nme" not in system.validate([system.collate([unknown])])
+
+
 def test_vertices_are_learnt_by_their_places_and_by_the_lengths_of_edges():
     wanted = torch.randn(2, 300, 3, generator=torch.Generator().manual_seed(0))
     assert mesh_loss(wanted, wanted).item() == pytest.approx(0, abs=1e-4)

@@ -7,14 +7,16 @@ deformable ones, DLA-34, Hourglass-104.
 
 Differs: colours are RGB in [-1, 1] like everywhere here; `networks` converts to the authors' BGR
     with their mean and deviation.
-Differs: a tracked clip is learnt from pairs made of still pictures, shifted and scaled, as in
-    CenterTrack's section 5.3; the heatmap of the previous frame is rendered with its noise.
+Differs: tracking is learnt from a clip's neighbouring frames or, of still pictures, from pairs made
+    by shifting and scaling (CenterTrack's section 5.3); the previous frame's heatmap is rendered
+    with its noise. A ResNet may track, too: the previous frame joins after its first layer.
 
 Alphabet: N pictures; K classes or peaks; J joints; S side; maps at stride 4.
 
     pentimento train centernet --data world --preset compact --out runs/centernet
 """
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass as plain_dataclass
 from typing import Any, Final, Literal
@@ -84,8 +86,8 @@ class Config:
             raise ValueError(f"size must be a positive multiple of {grid}, got {self.size}")
         if not self.classes or len(set(self.classes)) != len(self.classes):
             raise ValueError(f"classes must be one or more different names, got {self.classes}")
-        if self.tracking and self.backbone != "dla34":
-            raise ValueError("tracking needs the dla34 backbone, as in CenterTrack")
+        if self.tracking and self.backbone == "hourglass104":
+            raise ValueError("an hourglass takes no previous frame; track with dla34 or a resnet18")
         if min(self.width, self.head_width, self.steps, self.batch_size, self.peaks) < 1:
             raise ValueError("width, head_width, steps, batch_size and peaks must be positive")
         if self.joints < 0 or self.lr <= 0 or not 0 < self.overlap < 1:
@@ -129,6 +131,7 @@ class Batch:
         classes: (N, M) int64.
         past: (N, 4, S, S) previous picture and peaks; zeros without tracking.
         way: (N, M, 2) from the object to where it was, in cells; zeros without tracking.
+        tracked: (N, M) bool, whether it was there before.
     """
 
     image: Tensor
@@ -141,6 +144,7 @@ class Batch:
     classes: Tensor
     past: Tensor
     way: Tensor
+    tracked: Tensor
 
 
 # Networks. Each maps normalised BGR pictures to one dictionary of head maps per stack.
@@ -175,8 +179,9 @@ class ResNetTrunk(nn.Module):
         return nn.Sequential(Residual(inputs, outputs, stride), Residual(outputs, outputs))
 
     def forward(self, image: Tensor, more: Tensor | None = None) -> Tensor:
-        """Return (N, channels, S / 4, S / 4); there is no second input."""
-        x = F.max_pool2d(F.relu(self.bn1(self.conv1(image))), 3, 2, 1)
+        """Return (N, channels, S / 4, S / 4); `more` is (N, width, S / 2, S / 2)."""
+        x = F.relu(self.bn1(self.conv1(image)))
+        x = F.max_pool2d(x if more is None else x + more, 3, 2, 1)
         x = self.layer4(self.layer3(self.layer2(self.layer1(x))))
         return self.deconv_layers(x)
 
@@ -213,18 +218,18 @@ class Points(nn.Module):
 class Past(nn.Module):
     """CenterTrack's stem for the previous picture and its peaks, added to the present one's."""
 
-    def __init__(self, outputs: int):
+    def __init__(self, outputs: int, stride: int = 1):
         super().__init__()
-        self.pre_img_layer = self._layer(3, outputs)
-        self.pre_hm_layer = self._layer(1, outputs)
+        self.pre_img_layer = self._layer(3, outputs, stride)
+        self.pre_hm_layer = self._layer(1, outputs, stride)
 
     @staticmethod
-    def _layer(inputs: int, outputs: int) -> nn.Sequential:
-        conv = nn.Conv2d(inputs, outputs, 7, 1, 3, bias=False)
+    def _layer(inputs: int, outputs: int, stride: int) -> nn.Sequential:
+        conv = nn.Conv2d(inputs, outputs, 7, stride, 3, bias=False)
         return nn.Sequential(conv, nn.BatchNorm2d(outputs), nn.ReLU())
 
     def forward(self, past: Tensor) -> Tensor:
-        """Return (N, outputs, S, S) of (N, 4, S, S)."""
+        """Return (N, outputs, S / stride, S / stride) of (N, 4, S, S)."""
         return self.pre_img_layer(past[:, :3]) + self.pre_hm_layer(past[:, 3:])
 
 
@@ -319,6 +324,33 @@ def decode_joints(maps: Mapping[str, Tensor], objects: Tensor, count: int) -> Te
     return torch.where(keeps[..., None], guess, best).transpose(1, 2).flatten(2)
 
 
+def followed(batch: Batch, ways: Tensor) -> Tensor:
+    """Return (T, 4) of the T objects that were there before, of all pictures.
+
+    Columns: error of the way in pixels, that of no way at all, and whether the nearest earlier
+    middle of the class is its own, from where the way leads and from where the object is; NaN where
+    the class has no other.
+
+    Args:
+        batch: with tracking.
+        ways: (N, M, 2) predicted, in cells.
+    """
+    rows = [ways.new_zeros(0, 4)]
+    middles = (batch.boxes[..., :2] + batch.boxes[..., 2:]) / (2 * STRIDE)
+    for picture, there in enumerate(batch.tracked):
+        here, kinds = middles[picture, there], batch.classes[picture, there]
+        truth, guess = batch.way[picture, there], ways[picture, there]
+        other = kinds[:, None] != kinds
+        alone = (~other).sum(1) < 2
+        columns = [STRIDE * (guess - truth).norm(dim=1), STRIDE * truth.norm(dim=1)]
+        for way in (guess, torch.zeros_like(guess)):
+            apart = torch.cdist(here + way, here + truth).masked_fill(other, torch.inf)
+            own = apart.diagonal() <= apart.amin(1) if len(apart) else alone
+            columns.append(own.float().masked_fill(alone, torch.nan))
+        rows.append(torch.stack(columns, 1))
+    return torch.cat(rows)
+
+
 # Data
 
 
@@ -337,7 +369,8 @@ class CenterNet:
         self.config = config
         self.networks = nn.ModuleDict({"detector": build(config)})
         if config.tracking:
-            self.networks["past"] = Past(WIDTHS[0])
+            dla = config.backbone == "dla34"
+            self.networks["past"] = Past(WIDTHS[0]) if dla else Past(config.width, 2)
         self.optimizers: Mapping[str, OptimizerSpec] = {
             "detector": OptimizerSpec(
                 tuple(self.networks), config.lr, schedule=lambda done: 1.0 if done < 0.65 else 0.1
@@ -354,7 +387,7 @@ class CenterNet:
         side, rows = size // STRIDE, max(1, *(len(s.boxes) for s in samples))
         heat = np.zeros((len(samples), len(self.config.classes), side, side), np.float32)
         past = np.zeros((len(samples), 4, size, size), np.float32)
-        values = np.zeros((len(samples), rows, 13), np.float32)
+        values = np.zeros((len(samples), rows, 14), np.float32)
         for row, sample in enumerate(samples):
             earlier = sample.earlier
             if earlier is not None:
@@ -368,15 +401,19 @@ class CenterNet:
                 width, height = np.ceil(extent)
                 radius = centre_radius(height, width, self.config.overlap)
                 draw_peak(heat[row, kind], int(cell[0]), int(cell[1]), max(0, int(radius)))
-                way = (0, 0) if earlier is None else earlier.middles[column] / STRIDE - middle
+                tracked = earlier is not None and bool(np.isfinite(earlier.middles[column]).all())
+                way = earlier.middles[column] / STRIDE - middle if earlier and tracked else (0, 0)
                 place = cell[1] * side + cell[0]
-                values[row, column] = [*box, *extent, *(middle - cell), *way, kind, place, 1]
+                values[row, column] = [
+                    *box, *extent, *(middle - cell), *way, kind, place, 1, tracked
+                ]  # fmt: skip
         image = torch.from_numpy(np.stack([s.image for s in samples])).permute(0, 3, 1, 2)
         v = torch.from_numpy(values)
         return Batch(
             image=image.float() / 127.5 - 1, heat=torch.from_numpy(heat), boxes=v[..., :4],
             extent=v[..., 4:6], offset=v[..., 6:8], way=v[..., 8:10], classes=v[..., 10].long(),
             place=v[..., 11].long(), present=v[..., 12] > 0, past=torch.from_numpy(past),
+            tracked=v[..., 13] > 0,
         )  # fmt: skip
 
     def maps(self, image: Tensor, past: Tensor | None = None) -> list[dict[str, Tensor]]:
@@ -402,34 +439,46 @@ class CenterNet:
         for maps in stacks:
             share = 1 / len(stacks)
             terms["heat"] = terms["heat"] + share * peak_focal(probability(maps["hm"]), batch.heat)
-            for name, head, truth, weight in (
-                ("extent", "wh", batch.extent, c.size_weight),
-                ("offset", "reg", batch.offset, 1.0),
-                ("way", "tracking", batch.way, 1.0),
+            for name, head, truth, counts, weight in (
+                ("extent", "wh", batch.extent, batch.present, c.size_weight),
+                ("offset", "reg", batch.offset, batch.present, 1.0),
+                ("way", "tracking", batch.way, batch.tracked, 1.0),
             ):
                 if name in terms:
                     read = at_places(maps[head], batch.place)
-                    loss = value_l1(read, truth, batch.present)
+                    loss = value_l1(read, truth, counts)
                     terms[name] = terms[name] + share * weight * loss
         update("detector", terms)
         return terms
 
     def validate(self, batches: Iterable[Batch]) -> dict[str, float]:
-        """Return COCO's average precision over the classes that occur."""
+        """Return COCO's average precision over the classes that occur; with tracking, more.
+
+        `way` is the mean error of where objects were, in pixels, `ids` the share of them whose
+        nearest earlier middle of their class, from there, is their own, where there are two or
+        more; `still_way` and `still_ids` are those of the answer that nothing moves.
+        """
         truths: list[Instances] = []
         answers: list[Instances] = []
+        ways: list[Tensor] = []
         with torch.no_grad():
             for batch in batches:
-                found = self._found(batch.image, batch.past).cpu().numpy()
+                maps = self.maps(batch.image, batch.past)[-1]
+                found = self._found(maps).cpu().numpy()
+                if self.config.tracking:
+                    ways.append(followed(batch, at_places(maps["tracking"], batch.place)))
                 truths += truths_of(batch.boxes, batch.classes, batch.present, self.config.classes)
                 answers += [self._instances(objects, 0.0) for objects in found]
-        return mean_average_precision(truths, answers)
+        scores = mean_average_precision(truths, answers)
+        if self.config.tracking:
+            means = torch.cat(ways).nanmean(0).tolist()
+            named = zip(("way", "still_way", "ids", "still_ids"), means, strict=True)
+            scores |= {name: mean for name, mean in named if math.isfinite(mean)}
+        return scores
 
-    def _found(self, image: Tensor, past: Tensor | None) -> Tensor:
-        """Return (N, K, 6) objects in pixels of the given pictures."""
-        maps = self.maps(image, past)[-1]
-        cells = image.shape[2] * image.shape[3] // STRIDE**2
-        count = min(self.config.peaks, cells)
+    def _found(self, maps: Mapping[str, Tensor]) -> Tensor:
+        """Return (N, K, 6) objects in pixels of the pictures whose maps these are."""
+        count = min(self.config.peaks, maps["hm"][0, 0].numel())
         found = decode(maps["hm"].sigmoid(), maps["wh"], maps["reg"], count)
         return torch.cat([found[..., :4] * STRIDE, found[..., 4:]], 2)
 
@@ -457,7 +506,7 @@ class CenterNet:
         was_training = network.training
         self.networks.eval()
         with torch.inference_mode():
-            found = self._found(x, None)[0].cpu().numpy()
+            found = self._found(self.maps(x)[-1])[0].cpu().numpy()
         self.networks.train(was_training)
         corners = moved(found[:, :4].reshape(-1, 2, 2), inverse(matrix))
         found[:, :4] = corners.clip(0, (width, height)).reshape(-1, 4)

@@ -17,8 +17,10 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final, Literal
 
+import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from pydantic import ConfigDict
 from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
@@ -42,6 +44,7 @@ from pentimento.systems.perceive.landmarks import (
     cross_entropy,
     drawn,
     normalised_errors,
+    points_of,
     squared,
 )
 
@@ -366,6 +369,16 @@ class StackedHourglasses:
             order = torch.from_numpy(mirror_order(self.config.points)).to(image.device)
             maps = (maps + flip_back(self.maps(image.flip(3)), order)) / 2
         return to_picture(decode(maps, self.config.decoding)[0], _STRIDE)
+
+    def predict(self, image: NDArray[np.uint8], *, flip: bool = False) -> NDArray[np.float32]:
+        """Return the points (K, 2) of the face in a square crop, in its pixels.
+
+        Args:
+            image: (S, S, 3) uint8 RGB of any size, as the network was trained on (our own:
+                `ops.landmarks.crop_of`).
+            flip: average with the mirrored crop; for 5, 68 or 98 points.
+        """
+        return points_of(self, image, flip=flip)
 
     def depths(self, image: Tensor, points: Tensor) -> Tensor:
         """Return the depth (N, K) of every point, in pixels of the crop.

@@ -2,14 +2,16 @@
 
 Heatmaps: every point has a map whose Gaussian hill it is (Sun et al., High-Resolution
 Representations, 2019: HRNetV2-W18 for faces); the point is read back from the map (`ops.heatmaps`).
-Coordinates: the baseline, features averaged over the face and a linear layer (Feng et al., Wing
-Loss, CVPR 2018). `Compact` is small and runs beside an editor: 0.45 M parameters at 128².
+Coordinates: the baseline, a linear layer on all places of a coarse map (Feng et al., Wing Loss,
+CVPR 2018). `Compact` is small and runs beside an editor: 0.45 M parameters at 128².
 
 Differs: label maps keep the sub-pixel centre (DARK, CVPR 2020); the authors cut it off. Points
     are decoded as DARK or soft-argmax do and stay fractions; the authors cut those off as well
     (`compat.keypoint_arithmetic` has their arithmetic).
 Differs: `softmax` maps (the loss of `compact`) are trained as distributions: cross-entropy
     against the Gaussian divided by its sum, and the wing loss of their mean position.
+Differs: coordinates are moves of the neutral face, in small units: Adam's steps are as large for
+    an answer in crop sides, and throw faces about the whole crop.
 
 Alphabet: N faces, K points, S crop side, H, W map size. Images are RGB in [-1, 1].
 
@@ -20,7 +22,7 @@ import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass as plain_dataclass
 from dataclasses import replace
-from typing import Final, Literal
+from typing import Final, Literal, Protocol
 
 import numpy as np
 import torch
@@ -30,7 +32,7 @@ from pydantic import ConfigDict
 from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
-from pentimento.data.landmarks import LandmarkSample, open_landmarks
+from pentimento.data.landmarks import LandmarkSample, neutral, open_landmarks
 from pentimento.engine.system import Dataset, OptimizerSpec, Split, Terms, Update
 from pentimento.nn.pointwise import PointwiseConv
 from pentimento.ops.heatmaps import (
@@ -122,7 +124,7 @@ def compact() -> Config:
 
 def coordinates() -> Config:
     """Return the baseline: the same trunk, no maps."""
-    return Config(head="coordinates")
+    return Config(head="coordinates", lr=1e-3)
 
 
 def tiny() -> Config:
@@ -225,19 +227,27 @@ class Compact(nn.Module):
 
 
 class Regressor(nn.Module):
-    """The coordinate baseline: the trunk, the mean over the face, a linear layer."""
+    """The coordinate baseline: the trunk, a coarse map, a linear layer that moves the neutral face.
 
-    def __init__(self, widths: Sequence[int], points: int):
+    The map is not averaged: that would say what a face has, but not where.
+    """
+
+    _MOVE: Final = 0.03  # crop sides, of a move by 1
+    neutral: Tensor
+
+    def __init__(self, config: Config):
         super().__init__()
-        self.trunk = Trunk(widths)
-        self.coarse = _conv(widths[3], 2 * widths[3], 3, 2)
-        self.linear = nn.Linear(2 * widths[3], 2 * points)
+        width = config.widths[3]
+        self.trunk = Trunk(config.widths)
+        self.coarse = _conv(width, 2 * width, 3, 2)
+        self.linear = nn.Linear(2 * width * (config.size // 32) ** 2, 2 * config.points)
+        nn.init.zeros_(self.linear.bias)
+        self.register_buffer("neutral", torch.from_numpy(neutral(config.points)))
 
     def forward(self, x: Tensor) -> Tensor:
         """Return (N, K, 2): x and y from the middle of the crop, in crop sides."""
-        features = self.coarse(self.trunk(x)[-1]).mean((2, 3))
-        places: Tensor = self.linear(features)
-        return places.reshape(len(x), -1, 2)
+        moves: Tensor = self.linear(self.coarse(self.trunk(x)[-1]).flatten(1))
+        return self.neutral + self._MOVE * moves.reshape(len(x), -1, 2)
 
 
 class Bottleneck(nn.Module):
@@ -361,7 +371,7 @@ def build(config: Config) -> nn.Module:
     if config.network == "hrnet":
         return HRNet(config.points)
     if config.head == "coordinates":
-        return Regressor(config.widths, config.points)
+        return Regressor(config)
     return Compact(config.widths, config.points, config.stride)
 
 
@@ -434,6 +444,40 @@ def drawn(batch: Batch, predicted: Tensor) -> Tensor:
         paint = pictures.new_tensor(colour)[:, None, None]
         columns.append(pictures * (1 - dots) + paint * dots)
     return torch.stack(columns, 1)
+
+
+class Locator(Protocol):
+    """What finds points in crops: `Landmarks`, and the hourglasses."""
+
+    networks: nn.ModuleDict
+
+    @property
+    def size(self) -> int:
+        """Side of the crop it looks at, in pixels."""
+        ...
+
+    def locate(self, image: Tensor, *, flip: bool = False) -> Tensor:
+        """Return points (N, K, 2) in pixels of (N, 3, S, S) crops in [-1, 1]."""
+        ...
+
+
+def points_of(
+    system: Locator, image: NDArray[np.uint8], *, flip: bool = False
+) -> NDArray[np.float32]:
+    """Return what `Landmarks.predict` does, of any system that finds points in crops."""
+    if image.ndim != 3 or image.shape[0] != image.shape[1] or image.shape[2] != 3:
+        raise ValueError(f"expected a square RGB crop (S, S, 3), got {image.shape}")
+    if image.dtype != np.uint8:
+        raise ValueError(f"expected uint8 values 0..255, got {image.dtype}")
+    x = torch.tensor(image, device=next(system.networks.parameters()).device)
+    x = x.permute(2, 0, 1)[None].float() / 127.5 - 1
+    x = F.interpolate(x, (system.size, system.size), mode="bilinear", antialias=True)
+    was_training = system.networks.training
+    system.networks.eval()
+    with torch.inference_mode():
+        points = system.locate(x, flip=flip)[0]
+    system.networks.train(was_training)
+    return np.asarray(points.cpu() * (image.shape[0] / system.size), np.float32)
 
 
 class Landmarks:
@@ -547,18 +591,4 @@ class Landmarks:
                 resized to the configured one.
             flip: average with the answer for the mirrored crop.
         """
-        if image.ndim != 3 or image.shape[0] != image.shape[1] or image.shape[2] != 3:
-            raise ValueError(f"expected a square RGB crop (S, S, 3), got {image.shape}")
-        if image.dtype != np.uint8:
-            raise ValueError(f"expected uint8 values 0..255, got {image.dtype}")
-        network = self.networks["landmarks"]
-        x = torch.tensor(image, device=next(network.parameters()).device)
-        x = x.permute(2, 0, 1)[None].float() / 127.5 - 1
-        inside = (self.config.size, self.config.size)
-        x = F.interpolate(x, inside, mode="bilinear", antialias=True)
-        was_training = network.training
-        network.eval()
-        with torch.inference_mode():
-            points = self.locate(x, flip=flip)[0]
-        network.train(was_training)
-        return np.asarray(points.cpu() * (image.shape[0] / self.config.size), np.float32)
+        return points_of(self, image, flip=flip)

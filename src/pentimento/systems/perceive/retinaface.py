@@ -444,8 +444,11 @@ class RetinaFace:
         return terms
 
     def validate(self, batches: Iterable[Batch]) -> dict[str, float]:
-        """Return COCO's AP, and the errors of points and vertices in shares of the eye distance."""
-        truths, answers, errors, away = [], [], [], []
+        """Return COCO's AP, and the errors of points and vertices in shares of the eye distance.
+
+        An error is 1 if nothing is found; that of vertices is left out where none are known.
+        """
+        truths, answers, errors, away, told = [], [], [], [], False
         with torch.no_grad():
             for batch in batches:
                 for found, boxes, points, vertices in zip(
@@ -462,9 +465,10 @@ class RetinaFace:
                     about = found.boxes, boxes[real], apart
                     errors += errors_of_found(*about, found.points, points[real])
                     away += errors_of_found(*about, found.vertices, vertices[real])
+                    told |= bool(np.isfinite(vertices[real]).all((1, 2)).any())
         scores = average_precision(truths, answers)
         scores["nme"] = float(np.mean(errors)) if errors else 1.0
-        if self.config.vertices:
+        if self.config.vertices and told:
             scores["vertex_nme"] = float(np.mean(away)) if away else 1.0
         return scores
 
