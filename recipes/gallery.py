@@ -111,7 +111,8 @@ PLATES: Final = (
           "and even.",
           shape=opened),
     Plate("Brows raised", _faker("m73"), "reshape", "brows", "79-year-old from India",
-          "Acceptable. The skin moves with the brows, but they thicken and their shade deepens.",
+          "Acceptable. The skin moves with the brows; they thicken, and a shadow stays where they "
+          "were.",
           shape=brows_raised),
     Plate("Nose narrower", _faker("m12"), "reshape", "nose", "34-year-old from Kyrgyzstan",
           "Acceptable. The nose is narrower without a crease, and a little softer than the cheeks.",
@@ -123,19 +124,19 @@ PLATES: Final = (
           "Good. The red becomes the other's paler pink, the shape stays.",
           other=_faker("f78")),
     Plate("Skin of another man", _faker("m90"), "restyle", "skin", "40-year-old from Luxembourg",
-          "Good. The tone arrives, the beard stays grey.",
+          "Good, and hard to see: the skin is a little less red, the beard stays grey.",
           other=_faker("m16"), amount=0.8),
     Plate("Hair colour of another woman", _faker("f72"), "restyle", "hair",
           "35-year-old from Colombia",
-          "Acceptable. Blond with dark roots; a bright rim shows against the leaves.",
+          "Half good. Blond with dark roots; but the crown turns mauve, an end stays dark, and a "
+          "bright rim shows against the leaves.",
           other=_faker("f38")),
     Plate("Hair for a shaven man", _faker("m41"), "swap", "hair", "41-year-old from Norway",
           "Good, but for a blue scrap of the other's collar, taken for hair.", other=_faker("m52")),
     Plate("Hair of a younger woman", _faker("f33"), "swap", "hair",
           "63-year-old from the Faroe Islands",
-          "Acceptable. The hair sits well; strands of the old fringe stay on the temple, "
-          "and its tips "
-          "keep the red of the other's jacket.",
+          "Half good. The hair sits well; but specks of the old fringe stay on the forehead, its "
+          "tips keep the red of the other's jacket, and its edge is pale.",
           other=_faker("f70")),
     Plate("Eyes of a younger man", _faker("m92"), "swap", "eyes", "87-year-old from Togo",
           "Good. Only the eyes change.", other=_faker("m36")),
@@ -148,18 +149,19 @@ PLATES: Final = (
           "Acceptable. The corners rise, the wrinkles about them do not follow.", shape=smiling),
     Plate("Brows raised, dark skin", _faker("m84"), "reshape", "brows",
           "38-year-old from the Central African Republic",
-          "Acceptable. The brows rise and thicken; the highlight above them is stretched.",
+          "Acceptable. The brows rise and thicken; a shadow stays below them, and the highlight "
+          "above is stretched.",
           shape=brows_raised),
     Plate("Eyes larger", _faker("f88"), "reshape", "eyes", "30-year-old from Slovenia",
           "Good.", shape=eyes_larger),
     Plate("Nose narrower, dark skin", _faker("f44"), "reshape", "nose",
           "27-year-old from Ivory Coast", "Good.", shape=nose_narrower),
     Plate("Fuller hair, an old woman", _faker("f52"), "reshape", "hair", "74-year-old from the USA",
-          "Good.", shape=fuller),
+          "Good, but for a tinge of pink on the crown.", shape=fuller),
     Plate("Lips of another woman, dark skin", _faker("f97"), "restyle", "lips",
           "24-year-old from Jamaica",
-          "Half good: the colour arrives, and spills over a corner of the mouth: its mask "
-          "is too wide.",
+          "Half good. The colour arrives, a little too purple, and spills over a corner of the "
+          "mouth: its mask is too wide.",
           other=_faker("f19")),
     Plate("Skin of another woman", _faker("f70"), "restyle", "skin", "38-year-old from Ireland",
           "Acceptable. Darker as asked and even; the neck turns redder than the face.",
