@@ -2,13 +2,11 @@ import numpy as np
 import pytest
 
 from pentimento.ops.blend import (
-    clone,
     colour_transfer,
     extend,
     grain,
     grain_level,
     low_pass,
-    membrane,
     nearest,
     push_pull,
     smooth,
@@ -21,30 +19,12 @@ def hole(size: int = 48, radius: int = 9) -> np.ndarray:
     return x**2 + y**2 < radius**2
 
 
-def test_membrane_continues_a_ramp_because_a_ramp_is_harmonic():
-    ramp = np.broadcast_to(np.arange(48, dtype=np.float32)[:, None], (48, 48)).copy()
-    surface = membrane(np.where(hole(), 0, ramp).astype(np.float32), ~hole(), rounds=300)
-    assert np.abs(surface - ramp).max() < 0.35
-    np.testing.assert_array_equal(surface[~hole()], ramp[~hole()])
-
-
 def test_push_pull_stays_within_the_known_values_and_keeps_them():
     values = np.random.default_rng(1).uniform(40, 60, (48, 48, 3)).astype(np.float32)
     filled = push_pull(values, ~hole())
     np.testing.assert_allclose(filled[~hole()], values[~hole()], atol=1e-4)
     assert filled.min() > 38
     assert filled.max() < 62
-
-
-def test_clone_takes_the_patch_s_detail_and_the_base_s_level():
-    _, x = np.mgrid[:48, :48].astype(np.float32)
-    detail = np.repeat((4 * np.sin(x))[..., None], 3, 2)
-    base = np.full((48, 48, 3), 100, np.float32)
-    result = clone(base, 180 + detail, hole())
-    np.testing.assert_array_equal(result[~hole()], base[~hole()])
-    core = hole(radius=5)
-    assert result[core].mean() == pytest.approx(100, abs=3)
-    assert result[core].std() > 1.5
 
 
 def test_extend_keeps_what_is_known_and_continues_tone_and_texture():

@@ -177,6 +177,33 @@ def test_another_s_lips_come_without_the_moustache_above_them(skin: tuple[int, i
     assert result[126:137, 82:110].mean(2).max() < 215  # no brighter than the face's own lights
 
 
+def test_another_s_nose_comes_in_this_face_s_light_and_its_gloss_with_it() -> None:
+    image, labels = face((150, 110, 95))
+    theirs = donor((60, 40, 32))
+    theirs.image[85:115, 94:98] += 50  # a gloss: on their skin as bright again as the skin
+    theirs.image[112:126, 88:104] = 20  # a moustache beneath
+    builder = SceneBuilder(image, labels, SIDE / 256)
+    builder.swap("nose", theirs)
+    result = paint(builder.build()).image
+    flank = result[90:108, 89:93].reshape(-1, 3).mean(0)
+    assert np.abs(flank - (150, 110, 95)).max() < 14
+    gloss = result[92:105, 95:97].reshape(-1, 3).mean(0) - flank
+    assert 8 < gloss.mean() < 55
+    assert (result[80:119, 84:108].mean(2) > 185).sum() == 0  # no glare along the border
+
+
+def test_another_s_brows_are_as_much_darker_than_skin_and_leave_no_rim() -> None:
+    image, labels = face()
+    theirs = donor((110, 72, 58))
+    theirs.image[71:79, 60:132] *= 0.5  # shaded lids
+    theirs.image[66:70, 66:86] = theirs.image[66:70, 106:126] = 30
+    builder = SceneBuilder(image, labels, SIDE / 256)
+    builder.swap("brows", theirs)
+    light = paint(builder.build()).image.mean(2)
+    assert light[67:69, 70:82].mean() < 95
+    assert light[56:80, 62:130].max() < image[labels == VALUE["skin"]].mean(1).max() + 12
+
+
 def test_the_lips_of_a_dark_face_do_not_come_out_white_on_a_fair_one() -> None:
     theirs = donor((95, 60, 48))
     theirs.image[126:137, 80:112] = (105, 54, 48)  # as light as their own skin

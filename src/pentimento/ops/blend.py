@@ -1,4 +1,4 @@
-"""Filling, joining and matching pictures: membranes, mirrored texture, colour transfer, grain.
+"""Filling, joining and matching pictures: push-pull, mirrored texture, colour transfer, grain.
 
 Alphabet: S side in pixels, C channels. Pictures are (S, S, C) float32 in 0..255 unless said
 otherwise; masks are (S, S) bool; weights are (S, S) float32 in [0, 1].
@@ -14,7 +14,6 @@ Float = NDArray[np.float32]
 Mask = NDArray[np.bool_]
 
 _DARK = 16.0  # of 255, added before logarithms: shadows are not worth much
-_CROSS = np.array([[0, 0.25, 0], [0.25, 0, 0.25], [0, 0.25, 0]], np.float32)
 
 
 def _wide(weight: NDArray[Any], image: NDArray[Any]) -> NDArray[Any]:
@@ -38,29 +37,6 @@ def push_pull(image: Float, known: Mask) -> Float:
         up = cv2.resize(filled, w.shape[::-1], interpolation=cv2.INTER_LINEAR)
         filled = colour + _wide(1 - w, image) * up
     return np.asarray(filled, np.float32)
-
-
-def membrane(values: Float, known: Mask, rounds: int = 60) -> Float:
-    """Return the surface that equals `values` where known and is harmonic elsewhere.
-
-    A push-pull pyramid gives the coarse solution, `rounds` Jacobi sweeps remove its blocks.
-    """
-    surface = push_pull(values, known)
-    fixed = _wide(known.astype(np.float32), values)
-    for _ in range(rounds):
-        mean = cv2.filter2D(surface, -1, _CROSS, borderType=cv2.BORDER_REPLICATE)
-        surface = np.asarray(fixed * values + (1 - fixed) * mean, np.float32)
-    return np.asarray(surface, np.float32)
-
-
-def clone(base: Float, patch: Float, inside: Mask) -> Float:
-    """Return `base` with `patch` cloned in seamlessly where `inside` (Poisson, Pérez 2003).
-
-    The patch keeps its gradients; its colours are shifted by the membrane of the mismatch on the
-    border of `inside`.
-    """
-    shift = membrane(base - patch, ~inside)
-    return np.where(inside[..., None], patch + shift, base)
 
 
 def smooth(image: Float, sigma: float) -> Float:

@@ -2,7 +2,7 @@
 
 What the paper on mask-guided editing contrasts itself with, done carefully. Regions that moved are
 carried by a smooth field between their contours (`ops.regions.register`), what was uncovered is
-continued from what lies around it, another face's features are cloned in by Poisson's equation,
+continued from what lies around it, another face's features are laid in under this face's light,
 its hair is matted over the result, and looks are transferred as colour distributions. `paste` is
 the crudest form, for measurements.
 
@@ -18,7 +18,6 @@ import cv2
 import numpy as np
 
 from pentimento.ops.blend import (
-    clone,
     colour_transfer,
     extend,
     from_light,
@@ -43,10 +42,9 @@ from pentimento.ops.regions import (
 )
 from pentimento.ops.warp import Float, flow_warp
 from pentimento.session.complexion import (
-    MOST_RELIT,
     SKIN,
-    apart,
     complexion,
+    features_laid,
     lips_laid,
 )
 from pentimento.session.scene import (
@@ -176,7 +174,7 @@ class _Canvas:
     def painted(self) -> tuple[Float, Float]:
         """Return the new window (S, S, 3) and how much of it was replaced (S, S)."""
         scene = self.scene
-        image, labels = self._features_cloned()
+        image, labels = self._features_taken()
         changed = scene.target != scene.labels
         self.moved |= changed
         swapped = np.isin(scene.target, [v for v in scene.swaps if v not in FEATURES])
@@ -187,8 +185,8 @@ class _Canvas:
         moved = cv2.GaussianBlur(self.moved.astype(np.float32), (0, 0), 1.5 * self.unit)
         return image, np.maximum(moved, self.moved.astype(np.float32))
 
-    def _features_cloned(self) -> tuple[Float, Labels]:
-        """Return image and labels with the donors' eyes, brows, nose and mouth cloned in."""
+    def _features_taken(self) -> tuple[Float, Labels]:
+        """Return image and labels with the donors' eyes, brows, nose and mouth."""
         scene = self.scene
         image, labels = scene.image, scene.labels.copy()
         groups: dict[int, tuple[Donor, list[int]]] = {}
@@ -210,12 +208,10 @@ class _Canvas:
             own, theirs = np.isin(scene.labels, values), donor.mask(values)
             theirs &= np.isin(scene.labels, FACE)
             domain = grow(own | theirs, 5 * self.unit) & np.isin(scene.labels, FACE)
+            domain &= donor.mask(FACE)  # strands over a brow stay where they are
             others = [v for v in FEATURES if v not in values]
             domain &= ~(np.isin(labels, others) & ~theirs)
-            here, there = to_light(image), to_light(donor.image)
-            there = there + apart(scene, donor)
-            shift = np.clip(clone(here, there, domain) - there, -MOST_RELIT, MOST_RELIT)
-            image = np.where(domain[..., None], from_light(there + shift), image)
+            image = features_laid(image, scene, donor, domain)
             eyes = theirs & np.isin(donor.labels, _EYES)
             share = _EYES_KEEP * cv2.GaussianBlur(eyes.astype(np.float32), (0, 0), self.unit)
             image = image + (share * eyes)[..., None] * (donor.image - image)

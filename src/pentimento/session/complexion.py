@@ -9,18 +9,38 @@ from typing import Final
 import cv2
 import numpy as np
 
-from pentimento.ops.blend import extend, from_light, to_lab, to_light, to_rgb
-from pentimento.ops.regions import Mask, box_around, grow
+from pentimento.ops.blend import extend, from_light, low_pass, smooth, to_lab, to_light, to_rgb
+from pentimento.ops.regions import Mask, box_around, disc, grow
 from pentimento.ops.warp import Float
-from pentimento.session.scene import COMPLEXION, FACE, SETTING, VALUE, Donor, Scene, Style
+from pentimento.session.scene import (
+    COMPLEXION,
+    FACE,
+    SETTING,
+    VALUE,
+    Donor,
+    Scene,
+    Style,
+    dimpled,
+)
 
 SKIN: Final = (VALUE["skin"], VALUE["nose"])
-MOST_RELIT: Final = 0.5
-"""Largest change of a clone's light, in powers of e: beyond lies an outline that met a beard."""
+_EYES: Final = (VALUE["l_eye"], VALUE["r_eye"])
 _LEAST: Final = 50  # pixels of skin that tell its colour
+_BROAD: Final = 8.0
+"""Sigma of the light that belongs to a face and its place, in 256ths of the face's square."""
+_HARDEST: Final = 2.0
+"""Largest ratio of two skins' contrasts that is evened out."""
+_LOCAL_HUE: Final = 0.4
+"""Share of a skin's colour that changes from place to place and comes with another's feature."""
+_FAR: Final = 0.05
+"""Share of skin around a place below which the whole face's median tells more."""
 
 _CAMERA: Final = 0.2
 """Difference of two skins' light, in powers of e, that cameras explain; beyond, it is melanin."""
+_MOST_RELIT: Final = 1.0
+"""Largest change of lips' light, in powers of e: beyond, it was not skin that was compared."""
+_SLOPE: Final = 0.4
+"""Largest difference, in powers of e, between the light on one end of the lips and their middle."""
 _LIPS_TINT: Final = 0.5
 """Share of the two skins' difference in colour that another's lips take on."""
 _LIPS_TAN: Final = 0.5
@@ -36,23 +56,58 @@ _FEATURED: Final = 0.6
 """Share of a complexion's change that lips and brows take part in."""
 
 
-def apart(scene: Scene, donor: Donor) -> Float:
-    """Return how much lighter the scene's skin is than the donor's, (3,) in powers of e."""
+def features_laid(image: Float, scene: Scene, donor: Donor, domain: Mask) -> Float:
+    """Return the picture with the donor's eyes, brows or nose in this face's light.
+
+    Broad light and complexion are the face's own, as its skin shows them around every place. Of
+    the donor is what is finer: darker than skin by as large a share, as shadows and hair are, and
+    brighter by no larger one, nor by more light: a gloss lies upon any skin alike. Poisson's
+    equation would take the light from a border that lids, beards and shadows cross.
+
+    Args:
+        image: (S, S, 3) the scene's picture as painted so far.
+        scene: what is painted.
+        donor: whose features are wanted.
+        domain: (S, S) what is exchanged: the features, theirs and own, and the skin about them.
+    """
+    unit, laid = scene.unit, donor.image
     own, theirs = np.isin(scene.labels, SKIN), donor.mask(SKIN)
-    if min(own.sum(), theirs.sum()) < _LEAST:
-        return np.zeros(3, np.float32)
-    medians = [
-        np.median(to_light(image[mask]), 0)
-        for image, mask in ((scene.image, own), (donor.image, theirs))
-    ]
-    return np.asarray(medians[0] - medians[1], np.float32)
+    if min(own.sum(), theirs.sum()) >= _LEAST:
+        mine, foreign = to_light(scene.image), to_light(donor.image)
+        here, there = _broad(mine, own, unit), _broad(foreign, theirs, unit)
+        # Hard light on the other skin, and colours of its place, do not belong to the shape.
+        fine = foreign - there
+        grey = fine.mean(2, keepdims=True)
+        hard = grey[theirs].std() / max((mine - here).mean(2)[own].std(), 1e-3)
+        soft = cv2.GaussianBlur(theirs.astype(np.float32), (0, 0), unit)[..., None]
+        calm = grey * (1 + soft * (1 / np.clip(hard, 1, _HARDEST) - 1))
+        coloured = grow(donor.mask(_EYES), unit)
+        kept = _LOCAL_HUE + (1 - _LOCAL_HUE) * cv2.GaussianBlur(
+            coloured.astype(np.float32), (0, 0), unit
+        )
+        fine = calm + kept[..., None] * (fine - grey)
+        glow = np.exp(there + fine) + np.maximum(np.exp(here) - np.exp(there), 0)
+        laid = from_light(np.minimum(here + fine, np.log(glow)))
+    inner = cv2.erode(domain.astype(np.uint8), disc(2 * unit)).astype(np.float32)
+    matte = cv2.GaussianBlur(inner, (0, 0), 1.2 * unit) * domain
+    return np.asarray(image + matte[..., None] * (laid - image), np.float32)
+
+
+def _broad(light: Float, skin: Mask, unit: float) -> Float:
+    """Return the broad light (S, S, 3) of a skin, its median where none is near."""
+    sure = cv2.erode(skin.astype(np.uint8), disc(1.5 * unit)) > 0
+    sure = sure if sure.sum() >= _LEAST else skin
+    median = np.median(light[sure], 0)
+    near = smooth(sure.astype(np.float32), _BROAD * unit)[..., None]
+    return np.asarray(
+        median + near / (near + _FAR) * (low_pass(light, sure, _BROAD * unit) - median), np.float32
+    )
 
 
 def lips_laid(image: Float, scene: Scene, donor: Donor, values: list[int]) -> Float:
     """Return the picture with the donor's lips in this face's light, and nothing beside them.
 
-    The light is told by the skin around the two mouths. A clone would take it from a border that
-    runs through beards, and would take the beard along.
+    The light is told by the skin around the two mouths.
 
     Args:
         image: (S, S, 3) the scene's picture as painted so far.
@@ -63,20 +118,24 @@ def lips_laid(image: Float, scene: Scene, donor: Donor, values: list[int]) -> Fl
     unit = scene.unit
     own, theirs = np.isin(scene.labels, values), donor.mask(values)
     theirs &= np.isin(scene.labels, FACE)
-    bare = np.isin(scene.labels, SKIN) & ~grow(own, 2 * unit)
+    mouth = dimpled(own, unit)
+    bare = np.isin(scene.labels, SKIN) & ~grow(mouth, unit)
     if (own & ~theirs).any() and bare.sum() > _LEAST:
         box = box_around(grow(own | theirs, 5 * unit), int(24 * unit))
         clean = image.copy()
         clean[box] = extend(image[box], bare[box], 3 * unit)
-        gone = cv2.GaussianBlur(grow(own, unit).astype(np.float32), (0, 0), unit)[..., None]
+        gone = cv2.GaussianBlur(mouth.astype(np.float32), (0, 0), unit)[..., None]
         image = image + gone * (clean - image)
     around = grow(own | theirs, 16 * unit)
     bare, their_skin = bare & around, donor.mask(SKIN) & around
     if min(int(bare.sum()), int(their_skin.sum())) < _LEAST:
         return image
     shift = np.median(to_light(image)[bare], 0) - np.median(to_light(donor.image)[their_skin], 0)
-    shift = np.clip(shift, -2 * MOST_RELIT, 2 * MOST_RELIT)
-    laid = _lips_relit(scene, donor, own, theirs, np.asarray(shift, np.float32))
+    shift = np.clip(shift, -_MOST_RELIT, _MOST_RELIT)
+    slope = _broad(to_light(image), bare, unit) - _broad(to_light(donor.image), their_skin, unit)
+    slope = slope.mean(2, keepdims=True)
+    slope = np.clip(slope - np.median(slope[theirs]), -_SLOPE, _SLOPE)
+    laid = _lips_relit(scene, donor, own, theirs, np.asarray(shift, np.float32), slope)
     # A light mouth on a dark face, or a wet one, must not outshine the face.
     bright = laid.mean(2)
     cap = np.float32(np.quantile(image[bare | own].mean(1), 0.97))
@@ -86,12 +145,17 @@ def lips_laid(image: Float, scene: Scene, donor: Donor, values: list[int]) -> Fl
     return np.asarray(image + matte[..., None] * (laid - image), np.float32)
 
 
-def _lips_relit(scene: Scene, donor: Donor, own: Mask, theirs: Mask, shift: Float) -> Float:
-    """Return the donor's picture (S, S, 3) with lips that suit a skin lighter by `shift` (3,)."""
+def _lips_relit(
+    scene: Scene, donor: Donor, own: Mask, theirs: Mask, shift: Float, slope: Float
+) -> Float:
+    """Return the donor's picture (S, S, 3) with lips that suit a skin lighter by `shift` (3,).
+
+    `slope` (S, S, 1) is how the light of the two differs from side to side.
+    """
     overall = float(shift.mean())
     camera = float(np.clip(overall, -_CAMERA, _CAMERA))
     melanin = overall - camera
-    foreign = to_light(donor.image)
+    foreign = to_light(donor.image) + slope
     laid = foreign + camera + min(0.0, _LIPS_TAN * melanin) + _LIPS_TINT * (shift - overall)
     # The lips of a dark face would come out white in the light of a fair one: there its own lips
     # say how light, how red and how varied lips are. Teeth are the same on everyone.

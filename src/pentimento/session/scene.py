@@ -266,6 +266,8 @@ class SceneBuilder:
         draft.target[own] = _nearest_class(draft.target, own, FACE)[own]
         draft.target[theirs] = donor.labels[theirs]
         draft.touched |= own | theirs
+        if set(group) & set(LIPS):
+            draft.touched |= dimpled(own, self._unit) & np.isin(draft.target, FACE)
 
     def _put_object(self, group: tuple[int, ...], donor: Donor) -> None:
         draft = self._draft
@@ -406,6 +408,13 @@ def _between(
         np.where(inside, inner, around),
         donor.name,
     )
+
+
+def dimpled(mouth: Mask, unit: float) -> Mask:
+    """Return a mouth with the dimples beside its corners, which go where it goes."""
+    size = (2 * round(5 * unit) + 1, 2 * round(2 * unit) + 1)
+    kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, size)
+    return np.asarray(cv2.dilate(mouth.astype(np.uint8), kernel) > 0)
 
 
 def _vacated(labels: Labels, target: Labels) -> Mask:
