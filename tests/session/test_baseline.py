@@ -244,3 +244,50 @@ def test_an_ear_comes_with_the_hair_unless_there_is_one(tip: int, shown: bool) -
 
     target = builder.build().target
     assert (target[20:40, 22:24] == ear).all() == shown
+
+
+def test_a_speck_of_skin_that_was_taken_for_cloth_does_not_spread_over_a_shoulder() -> None:
+    image, labels = face()
+    labels[165:, :75] = labels[165:, 117:] = VALUE["cloth"]
+    image[165:, :75] = image[165:, 117:] = (30, 60, 110)
+    labels[165:, 117:160] = VALUE["hair"]  # a tress on the shoulder
+    image[165:, 117:160] = (45, 35, 30)
+    labels[166:171, 110:116] = VALUE["cloth"]  # still skin, whatever it is called
+    bald = donor((205, 160, 140))
+    bald.labels[bald.labels == VALUE["hair"]] = VALUE["background"]
+    bald.labels[45:50, 90:100] = VALUE["hair"]
+    builder = SceneBuilder(image, labels, SIDE / 256)
+    builder.swap("hair", bald)
+    result = paint(builder.build()).image
+    shoulder = result[178:190, 125:150].reshape(-1, 3).mean(0)
+    assert np.abs(shoulder - (30, 60, 110)).max() < 35
+    speck = result[167:170, 111:115].reshape(-1, 3).mean(0)
+    assert np.abs(speck - (205, 160, 140)).max() < 30
+
+
+def test_another_s_ears_stay_behind_the_hair() -> None:
+    image, labels = face()
+    theirs = donor((205, 160, 140))
+    theirs.labels[80:110, 42:55] = VALUE["r_ear"]
+    builder = SceneBuilder(image, labels, SIDE / 256)
+    builder.swap("ears", theirs)
+    assert not (builder.build().target == VALUE["r_ear"]).any()
+
+
+def test_a_generator_tells_the_light_of_restyled_hair_and_not_its_colour() -> None:
+    image, labels = face()
+    theirs = donor((205, 160, 140))
+    hair = labels == VALUE["hair"]
+    theirs.image[theirs.labels == VALUE["hair"]] = (120, 80, 50)
+    builder = SceneBuilder(image, labels, SIDE / 256)
+    builder.restyle("hair", theirs, 1.0)
+    scene = builder.build()
+    after = image.copy()
+    after[:, 96:, 1] += 60  # green on one side
+    result = paint(scene, lambda: Tone(image, after, np.ones_like(hair))).image
+    left, right = (
+        result[25:44, part].reshape(-1, 3).mean(0) for part in (slice(45, 90), slice(102, 147))
+    )
+    tint = [side[1] - (side[0] + side[2]) / 2 for side in (left, right)]
+    assert abs(tint[1] - tint[0]) < 4
+    assert right.mean() > left.mean() + 5

@@ -69,6 +69,15 @@ def grow(mask: Mask, radius: float) -> Mask:
     return near
 
 
+def main_pieces(mask: Mask, share: float = 0.1) -> Mask:
+    """Return the pieces of a mask that have `share` of its largest piece's area, or more."""
+    _, pieces, stats, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8))
+    areas = stats[:, cv2.CC_STAT_AREA].copy()
+    areas[0] = 0
+    kept = areas >= share * max(1, areas.max())
+    return np.asarray(kept[pieces])
+
+
 def falloff(core: Mask, band: float) -> Float:
     """Return a weight that is 1 on the core and falls smoothly to exactly 0 over `band` pixels."""
     box = box_around(core, int(band) + 1)

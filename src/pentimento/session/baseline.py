@@ -36,6 +36,7 @@ from pentimento.ops.regions import (
     carry,
     disc,
     grow,
+    main_pieces,
     radial,
     signed_distance,
     stacked,
@@ -389,6 +390,9 @@ class _Canvas:
         self._note("paint")
         scene = self.scene
         rim = 2.0 if value in SETTING else 1.0
+        specks = np.zeros_like(known)
+        if value in (*SETTING, VALUE["cloth"]):  # skin that was taken for cloth must not spread
+            specks, known = known & ~main_pieces(known), main_pieces(known)
         if value not in FACE and (scene.halo & (scene.target == value)).any():
             known = known & ~grow(scene.halo, 4 * self.unit)  # loose strands beside removed hair
         sure = cv2.erode(known.astype(np.uint8), disc(rim * self.unit), borderValue=1) > 0
@@ -414,6 +418,8 @@ class _Canvas:
             filled[box] = extend(image[box], sure[box], 3 * self.unit)
         else:
             filled = image
+        if specks.any():
+            filled = np.where(specks[..., None], image, filled)
         if value in PAINTED and new.any() and self.tone is not None:
             return self._told(value, filled, new, self.tone)
         return filled
@@ -504,15 +510,17 @@ class _Canvas:
         return radial(sure, want, (float(x.mean()), float(y.mean())), most)
 
     def _shading(self, inside: Mask, tone: Tone) -> Float:
-        """Return how the generator's change of a region's look varies over the region.
+        """Return how the generator's change of a region's light varies over the region.
 
-        Its mean is left out: what the region's colours shall be is seen in the reference itself.
+        Its mean and its colours are left out: what colour the region shall have is seen in the
+        reference itself.
         """
         seen = inside & tone.known
         if not seen.any():
             return np.zeros_like(tone.after)
         change = low_pass(tone.after - tone.before, seen, 4 * self.unit)
-        return push_pull(change - change[seen].mean(0), seen)
+        light = change.mean(-1, keepdims=True)
+        return push_pull(np.broadcast_to(light - light[seen].mean(), change.shape), seen)
 
     def _restyled(self, image: Float) -> Float:
         """Return the picture with the looks that were asked for."""

@@ -33,6 +33,7 @@ FEATURES: Final = tuple(
     VALUE[n] for n in ("nose", "l_eye", "r_eye", "l_brow", "r_brow", "mouth", "u_lip", "l_lip")
 )
 FACE: Final = (VALUE["skin"], *FEATURES)
+_EARS: Final = (VALUE["l_ear"], VALUE["r_ear"])
 LIPS: Final = tuple(VALUE[n] for n in ("mouth", "u_lip", "l_lip"))
 SETTING: Final = tuple(VALUE[n] for n in ("background", "skin", "neck"))
 """Classes that other things lie on: they are uncovered and filled, never moved about."""
@@ -274,9 +275,11 @@ class SceneBuilder:
         own, theirs = np.isin(draft.target, group), donor.mask(group)
         if group[0] != VALUE["hat"]:
             theirs &= draft.target != VALUE["hat"]
+        if group[0] in _EARS:  # what hair covers of an ear stays covered
+            theirs &= draft.target != VALUE["hair"]
         bare = own & ~theirs
         skin = bare & donor.mask((*FACE, VALUE["eye_g"])) & _within_face(draft.labels)
-        ears = bare & donor.mask((VALUE["l_ear"], VALUE["r_ear"])) & (group[0] == VALUE["hair"])
+        ears = bare & donor.mask(_EARS) & (group[0] == VALUE["hair"])
         around = tuple(VALUE[n] for n in ("background", "cloth"))
         draft.target[bare] = _nearest_class(draft.target, own, around)[bare]
         # A neck is as wide as the donor's: hair on the shoulders touches it and hides none.
@@ -284,7 +287,7 @@ class SceneBuilder:
         if (draft.labels == VALUE["neck"]).any():
             draft.target[throat] = VALUE["neck"]
         draft.target[skin] = VALUE["skin"]
-        for value in (VALUE["l_ear"], VALUE["r_ear"]):
+        for value in _EARS:
             shown = ears & (donor.labels == value)
             # A tip that hair left free is no ear yet: beside it the wall would show through.
             if shown.sum() > 2 * (draft.labels == value).sum():
