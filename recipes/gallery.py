@@ -128,7 +128,7 @@ PLATES: Final = (
           other=_faker("m16"), amount=0.8),
     Plate("Hair colour of another woman", _faker("f72"), "restyle", "hair",
           "35-year-old from Colombia",
-          "Half good. Blond with dark roots; but the crown turns mauve, an end stays dark, and a "
+          "Acceptable. Blond with dark roots; the hairline glows orange, an end stays dark, and a "
           "bright rim shows against the leaves.",
           other=_faker("f38")),
     Plate("Hair for a shaven man", _faker("m41"), "swap", "hair", "41-year-old from Norway",
@@ -143,7 +143,7 @@ PLATES: Final = (
     Plate("Eyes of another woman again", _faker("f36"), "swap", "eyes", "35-year-old from Bulgaria",
           "Good.", other=_faker("f88")),
     Plate("Mouth of another woman", _faker("f19"), "swap", "mouth", "65-year-old from Brunei",
-          "Acceptable. Full lips, redder than the other's; a bright edge runs along them.",
+          "Acceptable. Full lips, redder than the other's; a grey band runs below them.",
           other=_faker("f62")),
     Plate("A smile for an old man", _faker("m92"), "reshape", "mouth", "87-year-old from Togo",
           "Acceptable. The corners rise, the wrinkles about them do not follow.", shape=smiling),
