@@ -94,10 +94,10 @@ def score(run: Path, data: Path, unseen: int) -> dict[str, float]:
 def table(rows: dict[str, dict[str, Any]]) -> str:
     """Return the rows as Markdown."""
     names = [name for name in ("london", "helen", "world") if name in next(iter(rows.values()))]
-    lines = ["| | parameters | steps | PFLOP | " + " | ".join(names) + " |"]
+    lines = ["| | parameters | steps | TFLOP | " + " | ".join(names) + " |"]
     lines.append("|---|" + "---|" * (3 + len(names)))
     for title, row in rows.items():
-        about = f"{row['parameters'] / 1e6:.1f} M | {row['steps']} | {row['flop'] / 1e15:.2f}"
+        about = f"{row['parameters'] / 1e6:.1f} M | {row['steps']} | {row['flop'] / 1e12:.1f}"
         scores = " | ".join(f"{row[name]:.3f}" for name in names)
         lines.append(f"| {title} | {about} | {scores} |")
     return "\n".join(lines)
