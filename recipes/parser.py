@@ -14,6 +14,7 @@ DATA is the folder that holds `london_faces` and, where there, `faker_portraits`
 6. scores, a sheet to look at, the card and the model.
 
 Every stage leaves its result under `--out`; the same command continues where it was stopped.
+`--share 0.1` tries the whole with a tenth of portraits, pictures and steps.
 """
 
 import json
@@ -98,7 +99,7 @@ class Plan:
         config: the network; size, steps and learning rate are each stage's own.
         stages: in their order.
         world: rendered portraits to train on.
-        unlabelled: at most so many unlabelled pictures.
+        unlabelled: share of the unlabelled pictures that is used.
         unseen: rendered portraits of the evaluation.
         precision: of the forward passes.
         workers: processes that prepare data.
@@ -107,7 +108,7 @@ class Plan:
     config: Config
     stages: tuple[Stage, ...]
     world: int
-    unlabelled: int
+    unlabelled: float
     unseen: int
     precision: str = "bf16"
     workers: int = 1
@@ -122,7 +123,7 @@ def full() -> Plan:
         Stage("larger", 224, 440, 1e-3),
         Stage("long", 224, 6300, 1.5e-3, rendered=0.9, average=0.998, labels_photos=True),
     )
-    return Plan(config, stages, 3200, 10_000, 500)
+    return Plan(config, stages, 3200, 1.0, 500)
 
 
 def smoke() -> Plan:
@@ -132,7 +133,17 @@ def smoke() -> Plan:
         Stage("student", 64, 2, 5e-3, labels_photos=True),
         Stage("long", 64, 2, 5e-3, labels_photos=True),
     )
-    return Plan(tiny(), stages, 8, 2, 2, "32", 0)
+    return Plan(tiny(), stages, 8, 0.5, 2, "32", 0)
+
+
+def shortened(plan: Plan, share: float) -> Plan:
+    """Return the plan with so large a share of its portraits, pictures and steps."""
+
+    def fewer(count: int) -> int:
+        return max(1, round(share * count))
+
+    stages = tuple(replace(stage, steps=fewer(stage.steps)) for stage in plan.stages)
+    return replace(plan, stages=stages, world=fewer(plan.world), unlabelled=share * plan.unlabelled)
 
 
 # Stages
@@ -206,10 +217,10 @@ def unlabelled(data: Path) -> list[Path]:
     ]
 
 
-def find_all(teacher: FaceParsing, data: Path, out: Path, limit: int) -> dict[str, Any]:
+def find_all(teacher: FaceParsing, data: Path, out: Path, share: float) -> dict[str, Any]:
     """Return picture → corners of its largest face's square; kept in `out` picture by picture."""
     found: dict[str, Any] = json.loads(out.read_text()) if out.exists() else {}
-    for photo in unlabelled(data)[:limit]:
+    for photo in unlabelled(data)[:: round(1 / share)]:
         name = str(photo.relative_to(data))
         if name not in found:
             faces = find_faces(read_rgb(photo), teacher)
@@ -395,12 +406,24 @@ def cli() -> None:
 @click.option("--world", help="Rendered portraits of your own, as a data specification.")
 @click.option("--weights", type=click.Path(path_type=Path), help="Model folder to write.")
 @click.option("--seed", default=0, show_default=True)
+@click.option(
+    "--share",
+    type=click.FloatRange(0, 1, min_open=True),
+    default=1.0,
+    help="Of portraits, pictures and steps: a shorter run, to try the whole.",
+)
 @click.option("--smoke", "short", is_flag=True, help="Seconds instead of hours, for the tests.")
 def train(
-    data: Path, out: Path, world: str | None, weights: Path | None, seed: int, short: bool
+    data: Path,
+    out: Path,
+    world: str | None,
+    weights: Path | None,
+    seed: int,
+    share: float,
+    short: bool,
 ) -> None:
     """Run all stages, or continue them, and write model, scores, sheet and card."""
-    plan = smoke() if short else full()
+    plan = shortened(smoke() if short else full(), share)
     london = data / "london_faces"
     out.mkdir(parents=True, exist_ok=True)
 

@@ -14,6 +14,7 @@ on and never trained on. Stages:
 6. `benchmarks/portrait.py`, the card and the model, its critics left out.
 
 Every stage leaves its result under `--out`; the same command continues where it was stopped.
+`--share 0.1` tries the whole with a tenth of portraits, photos and steps.
 """
 
 import json
@@ -59,7 +60,7 @@ class Plan:
         full: configuration at the full size.
         wish: configuration with edited masks, whose result ships.
         world: rendered portraits.
-        photos: at most so many photos.
+        photos: share of the photos that is used.
         unseen: rendered portraits of the benchmark.
         precision: of the forward passes.
         every: steps between validations, sample sheets and checkpoints.
@@ -69,7 +70,7 @@ class Plan:
     full: Config
     wish: Config
     world: int
-    photos: int
+    photos: float
     unseen: int
     precision: Literal["32", "bf16"]
     every: int
@@ -91,7 +92,7 @@ def bundled() -> Plan:
         full=replace(full, batch_size=4, steps=1600, lr=4e-4, constant=0.3),
         wish=replace(wish, batch_size=4, steps=1100, lr=3e-4, constant=0.5),
         world=3200,
-        photos=10_000,
+        photos=1.0,
         unseen=16,
         precision="bf16",
         every=100,
@@ -102,7 +103,19 @@ def tried() -> Plan:
     """Return a plan of seconds, for the tests."""
     small = replace(tiny(), size=32, steps=2)
     full = replace(small, size=64)
-    return Plan(small, full, replace(full, adversarial_from=0.0), 4, 4, 1, "32", 1)
+    return Plan(small, full, replace(full, adversarial_from=0.0), 4, 0.5, 1, "32", 1)
+
+
+def shortened(plan: Plan, share: float) -> Plan:
+    """Return the plan with so large a share of its portraits, photos and steps."""
+
+    def fewer(count: int) -> int:
+        return max(1, round(share * count))
+
+    half, full, wish = (replace(c, steps=fewer(c.steps)) for c in (plan.half, plan.full, plan.wish))
+    return replace(
+        plan, half=half, full=full, wish=wish, world=fewer(plan.world), photos=share * plan.photos
+    )
 
 
 # Data
@@ -241,6 +254,12 @@ def _about(context: click.Context, _: click.Parameter, asked: bool) -> None:
 @click.option("--parser", type=click.Path(path_type=Path), help="Face parser; else the bundled.")
 @click.option("--note", default="", help="A sentence for the card, such as what was done by hand.")
 @click.option("--seed", default=0, show_default=True)
+@click.option(
+    "--share",
+    type=click.FloatRange(0, 1, min_open=True),
+    default=1.0,
+    help="Of portraits, photos and steps: a shorter run, to try the whole.",
+)
 @click.option("--smoke", is_flag=True, help="Seconds instead of hours; the result is worthless.")
 @click.option(
     "--about",
@@ -257,14 +276,16 @@ def main(
     parser: Path | None,
     note: str,
     seed: int,
+    share: float,
     smoke: bool,
 ) -> None:
     """Run all stages."""
-    plan = tried() if smoke else bundled()
+    plan = shortened(tried() if smoke else bundled(), share)
     size, photos = plan.full.size, list(allowed(data))
     render_world(out / "world", plan.world, size)
     if not (out / "faces" / "done").exists():
-        label_photos(out / "faces", photos[: plan.photos], data, load_parser(parser), size)
+        some = photos[:: round(1 / plan.photos)]
+        label_photos(out / "faces", some, data, load_parser(parser), size)
         (out / "faces" / "done").touch()
     spec = f"0.5*{out / 'world'},2*{out / 'faces'}"
     half, cost_half = train(out / "half", spec, plan.half, plan, None, seed)

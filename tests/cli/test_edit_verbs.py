@@ -121,6 +121,35 @@ def test_an_unchanged_mask_gives_the_photo_s_pixels(desk: Path, run):
     )
 
 
+def test_pictures_of_one_name_keep_their_masks_apart(desk: Path, run):
+    save_picture(Picture(draw(260, 260, hair=FAIR)), desk / "photo.jpg")
+    (desk / "folder.png").mkdir()
+    run("parse", ".", "-o", "masks")
+    names = sorted(p.name for p in (desk / "masks").iterdir())
+    assert names == ["other.png", "photo.jpg.png", "photo.png.png"]
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("-o notes.txt", "notes.txt is a file"),
+        ("-o masks --overlay notes.txt", "notes.txt is a file"),
+        ("-o .", "the folder itself"),
+        ("-o masks --overlay .", "the folder itself"),
+        ("-o photo.png", "one of the pictures"),
+        ("-o masks --overlay masks", "cannot take both"),
+    ],
+)
+def test_masks_of_a_folder_replace_neither_its_pictures_nor_a_file(desk: Path, run, words, said):
+    (desk / "notes.txt").write_text("precious")
+    kept = {p.name: p.read_bytes() for p in desk.iterdir()}
+    ended = run("parse", ".", *words.split())
+    assert ended.status == 2
+    assert said in ended.err
+    assert "Traceback" not in ended.err
+    assert {p.name: p.read_bytes() for p in desk.iterdir() if p.is_file()} == kept
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [

@@ -97,12 +97,57 @@ def test_the_threshold_is_passed_on(desk, monkeypatch, capsys):
         (["photo.png", "-o", "photo.png"], "is the photo itself"),
         (["nowhere.png"], "nowhere.png"),
         (["photo.png", "-o", "no/such/folder.json"], "does not exist"),
+        (["album", "-o", "album"], "is the folder itself"),
+        (["album", "-o", "album/one.png"], "is one of the pictures"),
+        (["album", "-o", "photo.png"], "is named like a picture"),
+        (["album", "-o", "."], "is a folder"),
+        (["album", "--overlay", "notes.txt"], "notes.txt is a file"),
+        (["album", "--overlay", "album"], "is the folder itself"),
     ],
 )
-def test_faults_are_explained(desk, monkeypatch, capsys, words, message):
+def test_faults_are_explained_before_anything_is_looked_at(
+    desk, monkeypatch, capsys, words, message
+):
+    (desk / "notes.txt").write_text("precious")
+    kept = {path: path.read_bytes() for path in desk.rglob("*.*")}
     assert run(monkeypatch, *words) == 2
-    assert message in capsys.readouterr().err
-    assert open_picture(desk / "photo.png").pixels.max() == 90
+    said = capsys.readouterr()
+    assert message in said.err
+    assert said.out == ""
+    assert {path: path.read_bytes() for path in desk.rglob("*.*")} == kept
+
+
+def test_an_older_json_is_replaced_when_all_is_seen_and_not_before(desk, monkeypatch, capsys):
+    scene = desk / "scene.json"
+    scene.write_text("precious")
+
+    def looked(*_: object) -> SimpleNamespace:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr("pentimento.session.api.load_finder", looked)
+        assert run(patched, "album", "-o", "scene.json") == 1
+    assert scene.read_text() == "precious"
+    assert run(monkeypatch, "album", "-o", "scene.json") == 0
+    assert len(json.loads(scene.read_text())["images"]) == 2
+
+
+def test_a_finder_that_has_learnt_nothing_is_named_as_the_cause(desk, monkeypatch, capsys):
+    class Everywhere(Finder):
+        def predict(self, image: np.ndarray, *, threshold: float = 0.5) -> SimpleNamespace:
+            found = super().predict(image, threshold=threshold)
+            low = np.stack(np.meshgrid(*[np.arange(0, 1000, 30)] * 2), -1).reshape(-1, 2)
+            rows = np.concatenate([low, low + 20], 1).astype(np.float32)
+            return SimpleNamespace(
+                boxes=Boxes(rows, np.full(len(rows), 0.6, np.float32)),
+                points=np.repeat(found.points, len(rows), 0),
+                vertices=np.repeat(found.vertices, len(rows), 0),
+            )
+
+    monkeypatch.setattr("pentimento.session.api.load_finder", lambda folder: Everywhere())
+    assert run(monkeypatch, "photo.png", "-o", "scene.json") == 0
+    assert "only the 750 surest faces" in capsys.readouterr().err
+    assert len(json.loads((desk / "scene.json").read_text())["annotations"]) == 750
 
 
 def test_python_sees_the_same(desk):

@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -6,7 +7,7 @@ import numpy as np
 import pytest
 
 from pentimento.data.collage import SEEN, SMALLEST, Crowd, Portrait, compose, face_mesh, window
-from pentimento.data.crowds import VAL_SEEDS, open_crowds, read_scene
+from pentimento.data.crowds import VAL_SEEDS, _read_turned, open_crowds, read_scene
 from pentimento.errors import DataError
 from pentimento.world.face_mesh import VERTICES
 from pentimento.world.portraits import portrait
@@ -114,6 +115,58 @@ def test_parts_of_scenes_carry_all_truths_along():
             scale = (points[1, 0] - points[0, 0]) / 20
             np.testing.assert_allclose(vertices[:, 2], scale * np.arange(5), rtol=1e-4)
     assert 3 < flipped < 27
+
+
+def test_parts_of_scenes_mostly_show_a_face_and_small_ones_are_enlarged():
+    image = np.zeros((200, 300, 3), np.uint8)
+    box = np.array([[20, 20, 38, 42]], np.float32)
+    truths = Crowd(image, box, np.zeros((1, 5, 2), np.float32), np.zeros((1, 0, 3), np.float32))
+    seen = [window(truths, 96, np.random.default_rng(seed)).boxes for seed in range(200)]
+    heights = np.array([boxes[0, 3] - boxes[0, 1] for boxes in seen if len(boxes)])
+    assert len(heights) > 110  # of windows at random, it would be some 50
+    assert heights.min() < 15
+    assert 30 < heights.max() < 43  # 22 pixels, at 0.48 to 1.92 of their size
+
+
+def test_pictures_without_their_frame_hold_no_face_and_break_nothing():
+    """A portrait enlarged so far that its face lies beyond the picture, on any side of it."""
+    faces = []
+    for seed in range(300):
+        made = compose([marked()], 64, np.random.default_rng(seed))
+        assert (made.boxes[:, 2:] > made.boxes[:, :2]).all()
+        faces.append(len(made.boxes))
+    assert 0 in faces
+
+
+def test_a_third_of_the_portraits_is_shown_as_it_is(folder: Path, monkeypatch: pytest.MonkeyPatch):
+    def composed(*_: object) -> Crowd:
+        return Crowd(*(np.zeros(0, np.uint8) for _ in range(4)))
+
+    monkeypatch.setattr("pentimento.data.crowds.compose", composed)
+    train = open_crowds(str(folder), "train", 64)
+    made = [train.sample(0, np.random.default_rng(seed)) for seed in range(90)]
+    whole = [each for each in made if each.image.size]
+    assert 18 < len(whole) < 42
+    assert any(len(each.boxes) for each in whole)
+    bare = replace(marked(), box=None).alone()
+    assert bare.boxes.shape == (0, 4)
+    assert bare.points.shape == (0, 5, 2)
+
+
+def test_turned_heads_are_turned_and_lie_in_their_picture(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("PENTIMENTO_CACHE", str(tmp_path))
+    shares = []
+    for seed in range(3):
+        face = _read_turned(seed, VERTICES)
+        assert face.box is not None
+        assert (face.box[:2] > -26).all()
+        assert (face.box[2:] < 282).all()
+        eyes, mouth = face.points[:2].mean(0), face.points[3:].mean(0)
+        shares.append(abs(face.points[2, 0] - (eyes + mouth)[0] / 2) / np.ptp(face.box[[0, 2]]))
+    assert min(shares) > 0.08  # the nose stands out to one side
+    assert len(list((tmp_path / "turned").rglob("*.npz"))) == 3
 
 
 def test_rendered_portraits_bring_their_own_truths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

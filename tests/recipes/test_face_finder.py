@@ -4,7 +4,7 @@ import importlib.util
 import json
 import sys
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 
 import numpy as np
 import pytest
@@ -78,3 +78,38 @@ def test_from_photos_to_card_and_again(recipe: ModuleType, data: Path):
     again = CliRunner().invoke(recipe.cli, words, catch_exceptions=False)
     assert again.exit_code == 0
     assert (data / "out" / "scenes" / "done").stat().st_mtime_ns == before
+
+
+def test_what_is_no_face_is_cut_out_with_the_face_that_is_near(
+    recipe: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """A face of 80 pixels in a photo of 600, a button below it, and a leaf far away."""
+    face, button, leaf = [260, 100, 340, 200], [290, 240, 310, 260], [20, 480, 60, 520]
+    found = [SimpleNamespace(box=np.array(box, float), size=float(np.ptp(box[::2])))
+             for box in (face, button, leaf)]  # fmt: skip
+    monkeypatch.setattr(recipe, "detect", lambda rgb, finder: found)
+    rgb = np.zeros((600, 600, 3), np.uint8)
+    rgb[240:260, 290:310] = 255
+    five = [[140, 70], [160, 70], [150, 80], [142, 90], [158, 90]]
+    box = [130, 50, 170, 100]
+    facts = {"person": "anna", "width": 300, "box": box, "landmarks": {"5": five}}
+    for name in ("images", "truths"):
+        (tmp_path / name).mkdir()
+    recipe._mine(None, rgb, facts, tmp_path, "photo")
+    truths = [json.loads(p.read_text()) for p in sorted((tmp_path / "truths").iterdir())]
+    assert [truth["person"] for truth in truths] == ["anna", "anna"]
+    # The button's part is 160 pixels wide, from (220, 170): less than half of the face is in it.
+    assert "box" not in truths[0]
+    part = np.asarray(Image.open(tmp_path / "images" / "photo-1.png"))
+    rows, columns = np.nonzero(part[..., 0] > 128)
+    assert part.shape == (256, 256, 3)
+    np.testing.assert_allclose([columns.mean(), rows.mean()], 127.5, atol=1)
+    assert 30 <= np.ptp(rows) + 1 <= 34
+    # The leaf's part, 320 pixels in the corner, holds none of the face; a wider one would.
+    assert "box" not in truths[1]
+    found[2].size = 70.0
+    recipe._mine(None, rgb, facts, tmp_path, "wide")
+    (truth,) = [json.loads(p.read_text()) for p in (tmp_path / "truths").glob("wide-2.json")]
+    scale = 256 / 560
+    np.testing.assert_allclose(truth["box"], scale * (np.array(face) - [0, 40, 0, 40]), atol=0.01)
+    np.testing.assert_allclose(truth["landmarks"]["5"][0], [scale * 280, scale * 100], atol=0.01)

@@ -78,6 +78,14 @@ def test_recipe_goes_from_data_to_card_and_continues(
     assert parser.predict(np.zeros((40, 40, 3), np.uint8)).values.shape == (40, 40)
 
 
+def test_a_share_shortens_every_stage_and_thins_the_data(recipe: ModuleType) -> None:
+    plan = recipe.shortened(recipe.full(), 0.1)
+
+    assert [stage.steps for stage in plan.stages] == [250, 50, 44, 630]
+    assert (plan.world, plan.unlabelled) == (320, 0.1)
+    assert recipe.shortened(plan, 1e-6).stages[0].steps == 1
+
+
 def test_half_of_a_class_weight_is_taken_back_from_its_logit(recipe: ModuleType) -> None:
     earring = CELEBAMASK19.value("ear_r")
     weights = tuple(4.0 if value == earring else 1.0 for value in range(19))

@@ -1,6 +1,7 @@
 """The recipe of the portrait generator, from data to card, in its smoke size."""
 
 import importlib.util
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -71,7 +72,7 @@ def test_recipe_goes_from_data_to_card_and_continues(
     # An untrained parser sees no faces: take each picture as one.
     monkeypatch.setattr(recipe, "find_faces", lambda rgb, parser: [aligned_face(*rgb.shape[:2])])
     words = ["--data", str(data), "--out", str(out), "--weights", str(weights), "--smoke"]
-    words += ["--parser", str(tmp_path / "parser")]
+    words += ["--parser", str(tmp_path / "parser"), "--share", "0.5"]
 
     # The first attempt is cut off between its stages.
     real = recipe.train
@@ -85,6 +86,9 @@ def test_recipe_goes_from_data_to_card_and_continues(
     monkeypatch.setattr(recipe, "train", real)
     CliRunner().invoke(recipe.main, words, catch_exceptions=False)
     assert (out / "half" / "model.safetensors").read_bytes() == half
+    assert len(list((out / "world" / "labels").iterdir())) == 2  # half of the smoke's four
+    assert len(list((out / "faces" / "labels").iterdir())) == 2  # a quarter of six, rounded up
+    assert json.loads((out / "wish" / "done.json").read_text())["steps"] == 1
     loaded = models.load(weights)
     assert list(loaded.networks) == ["generator"]
     card = (weights / "card.md").read_text()

@@ -5,8 +5,10 @@ from types import SimpleNamespace
 import cv2
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from pentimento.session.detect import detect
+from pentimento.session.detect import MOST, _factors, detect
 from pentimento.structures import Boxes
 
 
@@ -64,6 +66,59 @@ def test_a_face_of_any_size_is_found_once_in_a_photo_of_any_size(height, width, 
     # Its vertex is the upper left corner; its depth, a length, is the width.
     wanted = [x - radius, y - radius, 2 * radius]
     np.testing.assert_allclose(face.vertices[0], wanted, atol=4 + 0.2 * radius)
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    long=st.integers(200, 6000),
+    narrow=st.floats(0.4, 1),
+    upright=st.booleans(),
+    share=st.floats(0, 1),
+    place=st.tuples(st.floats(0, 1), st.floats(0, 1)),
+)
+def test_faces_from_16_pixels_to_nearly_the_whole_frame_are_found_once(
+    long: int, narrow: float, upright: bool, share: float, place: tuple[float, float]
+):
+    shape = np.array([long, round(narrow * long)])[:: -1 if upright else 1]  # width, height
+    radius = round(8 * (0.37 * shape.min() / 8) ** share)  # even in the logarithm
+    room = radius + long / 40  # what touches the border is smeared into the rim
+    x, y = np.rint(room + np.array(place) * (shape - 2 * room)).astype(int).tolist()
+    (face,) = detect(discs(*shape[::-1].tolist(), (x, y, radius)), DiscFinder())
+    wanted = np.array([x - radius, y - radius, x + radius, y + radius])
+    assert np.abs(face.box - wanted).max() < 2 + 0.12 * radius
+
+
+def test_no_photo_is_looked_at_twice_at_nearly_the_same_size():
+    for long in range(200, 6001, 200):
+        factors = np.array([192 / long, *_factors(long)])
+        assert factors[-1] == 1
+        ratios = factors[1:] / factors[:-1]
+        assert ratios.max() < 4.001
+        np.testing.assert_allclose(ratios, ratios[0])
+        assert len(ratios) == 1 or ratios.min() > 2
+
+
+def test_a_finder_that_sees_faces_everywhere_comes_to_an_end():
+    class Everywhere(DiscFinder):
+        """Answers 750 boxes wherever it looks, as a finder that has learnt nothing."""
+
+        def predict(self, image: np.ndarray, *, threshold: float = 0.5) -> SimpleNamespace:
+            rng = np.random.default_rng(len(self.looked))
+            self.looked.append(image.shape[:2])
+            low = rng.uniform(0, np.array(image.shape[1::-1]) - 12, (750, 2))
+            rows = np.concatenate([low, low + rng.uniform(8, 40, (750, 2))], 1)
+            return SimpleNamespace(
+                boxes=Boxes(rows.astype(np.float32), rng.uniform(0.5, 1, 750).astype(np.float32)),
+                points=np.repeat(rows[:, None, :2], 5, 1),
+                vertices=np.zeros((750, 0, 3)),
+            )
+
+    finder = Everywhere()
+    found = detect(discs(3000, 4000), finder)
+    assert len(finder.looked) * 750 > 10_000
+    assert len(found) == MOST
+    # The surest are told: of ten thousand between 0.5 and 1, none below the first five thousand.
+    assert min(face.score for face in found) > 0.7
 
 
 def test_faces_on_the_edges_of_tiles_are_found_once_and_whole():

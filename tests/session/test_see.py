@@ -5,6 +5,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from pycocotools.coco import COCO
+from torch import nn
 
 from pentimento import models
 from pentimento.engine import rng
@@ -140,6 +141,27 @@ def test_a_finder_of_one_s_own_is_taken_if_it_finds_points(tmp_path):
     assert all(len(entry["vertices"]) == 3 * finder.config.vertices for entry in entries)
     with pytest.raises(CheckpointError, match="boxes alone"):
         load_finder(tmp_path / "boxes")
+
+
+@pytest.mark.parametrize("backbone", ["lean", "mobilenet"])
+def test_a_finder_without_its_batch_norms_sees_the_same(tmp_path, backbone):
+    rng.seed(0)
+    system = RetinaFace(replace(retinaface.tiny(), backbone=backbone))
+    for layer in system.networks.modules():
+        if isinstance(layer, nn.BatchNorm2d):  # as after training: nothing is the identity
+            for each, low in ((layer.weight, 0.8), (layer.bias, -0.1), (layer.running_var, 0.8)):
+                nn.init.uniform_(each, low, low + 0.4)
+            nn.init.uniform_(layer.running_mean, -1, 1)
+    models.save(system, tmp_path / "finder", "# A finder\n")
+    finder = load_finder(tmp_path / "finder")
+    assert not any(isinstance(layer, nn.BatchNorm2d) for layer in finder.networks.modules())
+    picture = np.random.default_rng(0).integers(0, 255, (70, 90, 3), np.uint8)
+    whole = models.load(tmp_path / "finder").predict(picture, threshold=0.1)
+    folded = finder.predict(picture, threshold=0.1)
+    assert len(whole.boxes) > 3
+    np.testing.assert_allclose(folded.boxes.scores, whole.boxes.scores, atol=1e-4)
+    np.testing.assert_allclose(folded.boxes.xyxy, whole.boxes.xyxy, atol=1e-2)
+    np.testing.assert_allclose(folded.vertices, whole.vertices, atol=1e-2)
 
 
 def test_the_overlay_marks_the_face_and_leaves_the_rest():

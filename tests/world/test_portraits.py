@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from pentimento.labels import CELEBAMASK19
+from pentimento.world.figure import Pose
 from pentimento.world.portraits import WorldPortrait, portrait, tresses
 
 SEEDS = range(50)
@@ -52,6 +53,16 @@ def test_portrait_another_size_renders_the_same_scene() -> None:
 def test_portrait_refuses_what_it_cannot_draw(seed: int, size: int) -> None:
     with pytest.raises(ValueError, match="seed >= 0 and size >= 16"):
         portrait(seed, size)
+
+
+def test_a_head_is_turned_as_told_and_a_wider_frame_shows_it_smaller() -> None:
+    near, far = (portrait(5, 128, pose=Pose(70, 0, 0, 0.5), room=room) for room in (1.0, 1.5))
+    assert near.attributes["yaw"] == 70
+    small, large = (np.ptp(each.landmarks[68].xy, axis=0) for each in (far, near))
+    np.testing.assert_allclose(large / small, 1.5, rtol=0.01)
+    right_eye, left_eye = far.landmarks[5].xy[:2]
+    frontal = portrait(5, 128, pose=Pose(0, 0, 0, 0.5), room=1.5).landmarks[5].xy
+    assert left_eye[0] - right_eye[0] < 0.6 * (frontal[1] - frontal[0])[0]
 
 
 def test_every_class_occurs(crowd: list[WorldPortrait]) -> None:

@@ -8,10 +8,9 @@ from typing import Any
 import click
 
 from pentimento.cli.face_options import face_options, where
+from pentimento.cli.folders import make_folder, pictures_in, spare
 from pentimento.errors import PentimentoError, PictureError
 from pentimento.session.faces import Where
-
-_ENDINGS = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff")
 
 
 @click.command(
@@ -50,32 +49,26 @@ def command(
     be parsed are named and skipped, and the exit status is 1.
     """
     meant = where(face, points, box, aligned)
+    spare(photo, out, overlay_path)
     if not photo.is_dir():
-        _check_output(photo, out, overlay_path)
         _parse(photo, out, overlay_path, meant, parser)
         return
-    pictures = sorted(p for p in photo.iterdir() if p.suffix.lower() in _ENDINGS)
-    if not pictures:
-        raise PictureError(f"{photo} holds no pictures ({', '.join(_ENDINGS)})")
+    if overlay_path is not None and overlay_path.resolve() == out.resolve():
+        raise PictureError(f"masks and overlays have the same names: {out} cannot take both")
+    pictures = pictures_in(photo)
     for folder in filter(None, (out, overlay_path)):
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder, photo)
     failed = 0
-    for picture in pictures:
-        over = overlay_path / f"{picture.stem}.png" if overlay_path else None
+    for picture, name in pictures.items():
+        over = overlay_path / f"{name}.png" if overlay_path else None
         try:
-            _parse(picture, out / f"{picture.stem}.png", over, meant, parser)
+            _parse(picture, out / f"{name}.png", over, meant, parser)
         except PentimentoError as error:
             failed += 1
             click.echo(f"pentimento: {error}", err=True)
     click.echo(f"{len(pictures) - failed} of {len(pictures)} pictures parsed into {out}")
     if failed:
         sys.exit(1)
-
-
-def _check_output(photo: Path, *outputs: Path | None) -> None:
-    for path in filter(None, outputs):
-        if path.resolve() == photo.resolve():
-            raise PictureError(f"{path} is the photo itself; give the output another name")
 
 
 def _parse(

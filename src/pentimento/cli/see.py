@@ -3,19 +3,17 @@
 import json
 import sys
 import time
-from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from pentimento.cli.folders import ENDINGS, make_folder, pictures_in, spare
 from pentimento.errors import PentimentoError, PictureError
 
 if TYPE_CHECKING:
     from pentimento.session.see import Seen
-
-_ENDINGS = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff")
 
 
 @click.command(
@@ -28,7 +26,8 @@ Examples:
 @click.argument("photo", type=click.Path(path_type=Path))
 @click.option(
     "-o", "--out", type=click.Path(path_type=Path),
-    help="JSON to write, in COCO's conventions; one file also for a folder.",
+    help="JSON to write, in COCO's conventions; one file also for a folder. An older one of that "
+    "name is replaced when all is seen.",
 )  # fmt: skip
 @click.option(
     "--overlay", "overlay_path", type=click.Path(path_type=Path),
@@ -53,23 +52,19 @@ def command(
     named and skipped, and the exit status is 1.
     """
     options = {"finder": finder, "landmarks": landmarks, "threshold": threshold}
-    for path in filter(None, (out, overlay_path)):
-        if path.resolve() == photo.resolve():
-            raise PictureError(f"{path} is the photo itself; give the output another name")
+    spare(photo, out, overlay_path)
+    if out is not None:
+        _check_json(out)
     if not photo.is_dir():
         _write(out, [_see(photo, overlay_path, options)])
         return
-    pictures = sorted(p for p in photo.iterdir() if p.suffix.lower() in _ENDINGS and p.is_file())
-    if not pictures:
-        raise PictureError(f"{photo} holds no pictures ({', '.join(_ENDINGS)})")
+    pictures = pictures_in(photo)
     if overlay_path is not None:
-        overlay_path.mkdir(parents=True, exist_ok=True)
+        make_folder(overlay_path, photo)
     failed: list[Path] = []
-    stems = Counter(picture.stem for picture in pictures)
 
     def each() -> "Iterator[Seen]":
-        for picture in pictures:
-            name = picture.stem if stems[picture.stem] == 1 else picture.name
+        for picture, name in pictures.items():
             try:
                 yield _see(picture, overlay_path and overlay_path / f"{name}.png", options)
             except PentimentoError as error:
@@ -83,9 +78,20 @@ def command(
         sys.exit(1)
 
 
+def _check_json(out: Path) -> None:
+    """Say before all the looking, not after it, that the JSON has no place."""
+    if out.suffix.lower() in ENDINGS:
+        raise PictureError(f"{out} is named like a picture; what `-o` writes is JSON: scene.json")
+    if out.is_dir():
+        raise PictureError(f"{out} is a folder; the JSON is one file, also for many pictures")
+    if not out.parent.is_dir():
+        raise PictureError(f"{out}: the folder {out.parent} does not exist; create it first")
+
+
 def _see(photo: Path, overlay_path: Path | None, options: dict[str, Any]) -> "Seen":
     from pentimento.files.pictures import save_picture
     from pentimento.session.api import see
+    from pentimento.session.detect import MOST
     from pentimento.structures import Picture
 
     start = time.perf_counter()
@@ -95,6 +101,12 @@ def _see(photo: Path, overlay_path: Path | None, options: dict[str, Any]) -> "Se
         save_picture(Picture(seen.overlay(), name=str(overlay_path)), overlay_path)
     count = len(seen.faces)
     click.echo(f"{photo}  {count or 'no'} face{'s' if count != 1 else ''}  ({taken:.1f} s)")
+    if count == MOST:
+        click.echo(
+            f"pentimento: {photo}: only the {MOST} surest faces are told. A finder that sees so "
+            "many has seldom been trained enough; a higher --threshold shows fewer.",
+            err=True,
+        )
     for number, face in enumerate(seen.faces, 1):
         left, top, right, bottom = (round(float(edge)) for edge in face.box)
         pose = face.pose

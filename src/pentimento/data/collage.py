@@ -82,6 +82,17 @@ class Portrait:
             mirrored_vertices(self.vertices, width),
         )
 
+    def alone(self) -> Crowd:
+        """Return the picture as it is, with its face or none."""
+        one = slice(0, 1 if self.box is not None else 0)
+        box = np.zeros(4) if self.box is None else self.box
+        return Crowd(
+            self.image,
+            box[None][one].astype(np.float32),
+            self.points[None][one].astype(np.float32),
+            self.vertices[None][one].astype(np.float32),
+        )
+
 
 def mirrored_vertices(vertices: NDArray[Any], width: float) -> NDArray[Any]:
     """Return vertices (..., V, 3) of a picture as they are in its mirror, in the same order.
@@ -114,16 +125,16 @@ def compose(cast: Sequence[Portrait], size: int, rng: Rng) -> Crowd:
     """
     scene = _Scene(_ground(cast, size, rng), len(cast[0].vertices))
     with_faces = [portrait for portrait in cast if portrait.box is not None]
-    if rng.random() < 0.4:
-        scene.lay(_varied(cast[0], rng), rng, large=True)
+    if rng.random() < 0.4:  # at times so near that no face is seen, just skin, hair or cloth
+        scene.lay(_varied(cast[0], rng), rng, large=1.6 if rng.random() < 0.8 else 6.0)
     for _ in range(int(rng.integers(0, 3))):
         scene.lay(_scrap(cast[int(rng.integers(len(cast)))], rng), rng)
     if with_faces and rng.random() < 0.85:
         for _ in range(int(rng.integers(1, 6))):
             one = with_faces[int(rng.integers(len(with_faces)))]
             scene.lay(_varied(_cropped(one, rng), rng), rng)
-    if rng.random() < 0.3:
-        scene.occlude(rng)
+    if rng.random() < 0.4:
+        scene.occlude(_scrap(cast[int(rng.integers(len(cast)))], rng).image, rng)
     return scene.crowd(rng)
 
 
@@ -137,14 +148,17 @@ class _Scene:
         self.faces: list[tuple[int, NDArray[np.float64], Portrait]] = []
         self._pieces = 0
 
-    def lay(self, piece: Portrait, rng: Rng, *, large: bool = False) -> None:
-        """Lay a piece of a random size, turn and edge on a place where it covers few faces."""
+    def lay(self, piece: Portrait, rng: Rng, *, large: float = 0.0) -> None:
+        """Lay a piece of a random size, turn and edge on a place where it covers few faces.
+
+        With `large` it covers the picture, and is up to so many times as large.
+        """
         height, width = piece.image.shape[:2]
         box = np.array([0, 0, width, height]) if piece.box is None else piece.box
         middle, extent = (box[:2] + box[2:]) / 2, box[2:] - box[:2]
         natural = float(np.sqrt(extent.prod()))
-        if large:  # the piece covers the picture
-            scale = max(self.size / width, self.size / height) * float(rng.uniform(1, 1.6))
+        if large:
+            scale = max(self.size / width, self.size / height) * float(rng.uniform(1, large))
             turn = float(np.clip(rng.normal(0, 6), -20, 20))
             lap = scale * np.array([width, height]) - self.size
             corner = -lap * rng.random(2)
@@ -153,7 +167,7 @@ class _Scene:
             largest = 0.75 * self.size
             wanted = SMALLEST * (largest / SMALLEST) ** float(rng.random())
             scale = wanted / natural
-            turn = float(np.clip(rng.normal(0, 12), -35, 35))
+            turn = float(np.clip(rng.normal(0, 15), -45, 45))
             target = self._free_place(scale * np.array([width, height]), rng)
         if scale < 1:  # shrink by areas first: a warp alone would alias
             small = (max(1, round(scale * width)), max(1, round(scale * height)))
@@ -164,7 +178,7 @@ class _Scene:
             image, inner = piece.image, np.ones(2)
         linear = cv2.getRotationMatrix2D((0, 0), turn, 1.0)[:, :2] * scale
         matrix = np.column_stack([linear, target - linear @ middle])
-        self._paste(image, _edge(image.shape, rng, large), matrix, inner)
+        self._paste(image, _edge(image.shape, rng, large > 0), matrix, inner)
         if piece.box is not None:
             self.faces.append((self._pieces, matrix, piece))
         self._pieces += 1
@@ -203,8 +217,8 @@ class _Scene:
         self.image[window] = np.rint(mixed).astype(np.uint8)
         self.owner[window][alpha > 0.5] = self._pieces
 
-    def occlude(self, rng: Rng) -> None:
-        """Cover a part of a face with a blob of one colour."""
+    def occlude(self, scrap: Pixels, rng: Rng) -> None:
+        """Cover a part of a face with a blob of one colour or of a scrap's pixels."""
         if not self.faces:
             return
         _, matrix, face = self.faces[int(rng.integers(len(self.faces)))]
@@ -215,8 +229,14 @@ class _Scene:
         reach = float(np.sqrt(extent.prod()) * rng.uniform(0.15, 0.4)) * rng.uniform(0.6, 1, 7)
         blob = middle + np.stack([np.cos(around), np.sin(around)], 1) * reach[:, None]
         polygon = [np.round(blob).astype(np.int32)]
-        cv2.fillPoly(self.image, polygon, rng.integers(0, 256, 3).tolist(), cv2.LINE_AA)
-        cv2.fillPoly(self.owner, polygon, (-1,))
+        cover = np.zeros(self.owner.shape, np.uint8)
+        cv2.fillPoly(cover, polygon, (1,))
+        if rng.random() < 0.5:
+            self.image[cover > 0] = rng.integers(0, 256, 3)
+        else:
+            spread = cv2.resize(scrap, self.owner.shape, interpolation=cv2.INTER_LINEAR)
+            self.image[cover > 0] = spread[cover > 0]
+        self.owner[cover > 0] = -1
 
     def crowd(self, rng: Rng) -> Crowd:
         """Take the picture; faces that are mostly hidden or outside have no truth."""
@@ -224,7 +244,8 @@ class _Scene:
         for piece, matrix, face in self.faces:
             box, axes = _ellipse(matrix, face)
             clipped = box.clip(0, self.size)
-            if np.sqrt((box[2:] - box[:2]).prod()) < 0.8 * SMALLEST:
+            outside = (clipped[2:] <= clipped[:2]).any()
+            if outside or np.sqrt((box[2:] - box[:2]).prod()) < 0.8 * SMALLEST:
                 continue
             if self._seen(piece, box, axes) < SEEN:
                 continue
@@ -278,6 +299,8 @@ def _ground(cast: Sequence[Portrait], size: int, rng: Rng) -> Pixels:
             return ground
     if chance < 0.5:
         scrap = _scrap(cast[int(rng.integers(len(cast)))], rng).image
+        if rng.random() < 0.4:
+            return _print(scrap, size, rng)
         return np.array(cv2.resize(scrap, (size, size), interpolation=cv2.INTER_LINEAR), np.uint8)
     light, _ = backdrop(rng, size)
     image: NDArray[Any] = 255 * light.clip(0, 1) ** (1 / 2.2)
@@ -285,6 +308,16 @@ def _ground(cast: Sequence[Portrait], size: int, rng: Rng) -> Pixels:
         noise = rng.normal(0, rng.uniform(5, 40), (*rng.integers(4, 80, 2), 3))
         image = image + cv2.resize(noise, (size, size), interpolation=cv2.INTER_LINEAR)
     return np.asarray(np.rint(image.clip(0, 255)), np.uint8)
+
+
+def _print(scrap: Pixels, size: int, rng: Rng) -> Pixels:
+    """Return what repeats a scrap in rows and columns, at times mirrored: prints, knitwear."""
+    small = tuple(int(side) for side in np.exp(rng.uniform(np.log(6), np.log(64), 2)))
+    tile = np.asarray(cv2.resize(scrap, small, interpolation=cv2.INTER_AREA), np.uint8)
+    if rng.random() < 0.5:
+        tile = np.concatenate([tile, tile[:, ::-1]], 1)
+    repeats = [-(-size // side) for side in tile.shape[:2]]
+    return np.tile(tile, (*repeats, 1))[:size, :size]
 
 
 def _away(portrait: Portrait, size: int, rng: Rng) -> Pixels | None:
@@ -388,9 +421,9 @@ def photographed(image: Pixels, rng: Rng) -> Pixels:
     size = (image.shape[1], image.shape[0])
     image = _toned(image, rng, 0.2)
     if rng.random() < 0.25:
-        image = np.asarray(cv2.GaussianBlur(image, (0, 0), rng.uniform(0.3, 1.1)))
-    elif rng.random() < 0.15:  # enlarged
-        small = tuple(round(s * rng.uniform(0.5, 0.9)) for s in size)
+        image = np.asarray(cv2.GaussianBlur(image, (0, 0), rng.uniform(0.3, 1.3)))
+    elif rng.random() < 0.2:  # enlarged
+        small = tuple(round(s * rng.uniform(0.45, 0.9)) for s in size)
         image = np.asarray(cv2.resize(image, small, interpolation=cv2.INTER_AREA))
         image = np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_LINEAR))
     if rng.random() < 0.4:
@@ -407,12 +440,20 @@ def photographed(image: Pixels, rng: Rng) -> Pixels:
 
 
 def window(crowd: Crowd, size: int, rng: Rng) -> Crowd:
-    """Return a part of a picture at a random scale, perhaps mirrored, photographed anew."""
+    """Return a part of a picture, perhaps mirrored, photographed anew.
+
+    Its scale is random, up to four times that at which it just covers the part; two parts of three
+    show some face.
+    """
     if rng.random() < 0.5:
         crowd = _mirrored(crowd)
     height, width = crowd.image.shape[:2]
-    scale = max(size / height, size / width) * float(np.exp(rng.uniform(0, 0.9)))
-    middle = rng.uniform(size / 2, np.array([width, height]) * scale - size / 2 + 1e-6)
+    scale = max(size / height, size / width) * 4 ** float(rng.random())
+    low, high = size / 2, np.array([width, height]) * scale - size / 2 + 1e-6
+    middle = rng.uniform(low, high)
+    if len(crowd.boxes) and rng.random() < 2 / 3:
+        box = scale * crowd.boxes[int(rng.integers(len(crowd.boxes)))]
+        middle = ((box[:2] + box[2:]) / 2 + rng.uniform(-0.4, 0.4, 2) * size).clip(low, high)
     shift = size / 2 - middle
     matrix = np.array([[scale, 0, shift[0]], [0, scale, shift[1]]])
     image, small = crowd.image, np.ones(2)

@@ -1,13 +1,14 @@
 """Pictures with any number of faces, for face finders: from portraits, photos and scenes.
 
-Portraits are put together into crowds (`data/collage.py`); of scenes, parts are shown. A data
-specification is one or more sources joined by `,`, each with an optional weight as in
-`data/faces.py`:
+Portraits are put together into crowds (`data/collage.py`); of scenes, and of a third of the
+portraits, parts are shown as they are. A data specification is one or more sources joined by `,`,
+each with an optional weight as in `data/faces.py`:
 
 | source | what it reads |
 |---|---|
 | a folder with `images/`, `truths/` | as `pentimento world portraits` writes |
 | `world`, `world:count=3000` | rendered portraits, drawn on demand and kept in the cache |
+| `turned`, `turned:count=600` | the same with heads turned by 30 to 90 degrees, likewise |
 | `scenes`, `scenes:count=300` | rendered scenes, likewise |
 | any other source of `data/faces.py` | labelled faces; box and points are taken from the labels |
 
@@ -25,7 +26,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import fields, replace
 from functools import lru_cache, partial
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 import numpy as np
 
@@ -43,7 +44,11 @@ from pentimento.errors import DataError
 from pentimento.ops.face_points import face_box, five_points
 from pentimento.world.face_mesh import VERTICES
 
+if TYPE_CHECKING:
+    from pentimento.world.portraits import WorldPortrait
+
 Rng = np.random.Generator
+_WHOLE: Final = 1 / 3  # of the portraits are shown in parts, as scenes: buttons, leaves, ears
 _LABELLED: Final = 256  # side at which labelled faces are read
 
 Read = Callable[[], Portrait | Crowd]
@@ -66,6 +71,8 @@ class Crowds:
     def sample(self, index: int, rng: Rng) -> Crowd:
         """Compose a picture around portrait `index`."""
         first = self._draws[index]()
+        if isinstance(first, Portrait) and rng.random() < _WHOLE:
+            first = first.alone()
         if isinstance(first, Crowd):
             return window(first, self.size, rng)
         others = (self._draws[number]() for number in rng.integers(0, len(self._draws), 4))
@@ -171,9 +178,11 @@ def _read(image: Path, truth: Path, vertices: int) -> Portrait:
 
 # Rendered pictures
 
-_RENDERED: Final = {"world": 3000, "scenes": 300}  # kind → how many, unless told
+_RENDERED: Final = {"world": 3000, "turned": 600, "scenes": 300}  # kind → how many, unless told
 _SCENE: Final = (384, 512)
 _PORTRAIT: Final = 256
+_ASIDE: Final = (30.0, TURNED)  # degrees to either side
+_ROOM: Final = 1.5  # around heads that are turned, whose aligned frame is narrow
 VAL_SEEDS: Final = 2_000_000_000  # rendered validation pictures start at this seed
 
 
@@ -187,10 +196,12 @@ def _rendered(source: str, split: str, vertices: int) -> list[Read]:
     first = 0
     if split == "val":
         first, count = VAL_SEEDS, max(1, round(VALIDATION_SHARE * count))
-    read: Callable[[int, int], Portrait | Crowd] = (
-        read_scene if kind == "scenes" else _read_portrait
-    )
-    return [partial(read, seed, vertices) for seed in range(first, first + count)]
+    read: dict[str, Callable[[int, int], Portrait | Crowd]] = {
+        "world": _read_portrait,
+        "turned": _read_turned,
+        "scenes": read_scene,
+    }
+    return [partial(read[kind], seed, vertices) for seed in range(first, first + count)]
 
 
 @lru_cache(maxsize=1000)  # some 600 MB
@@ -202,7 +213,16 @@ def read_scene(seed: int, vertices: int = 0) -> Crowd:
 @lru_cache(maxsize=3000)  # some 600 MB
 def _read_portrait(seed: int, vertices: int) -> Portrait:
     """Return a rendered portrait, or draw it and keep it."""
-    one = _kept("portraits", seed, _draw_portrait, vertices)
+    return _alone(_kept("portraits", seed, _draw_portrait, vertices))
+
+
+@lru_cache(maxsize=3000)
+def _read_turned(seed: int, vertices: int) -> Portrait:
+    """Return a rendered portrait whose head is turned, or draw it and keep it."""
+    return _alone(_kept("turned", seed, _draw_turned, vertices))
+
+
+def _alone(one: Crowd) -> Portrait:
     return Portrait(one.image, *(a[0].astype(float) for a in (one.boxes, one.points, one.vertices)))
 
 
@@ -241,6 +261,19 @@ def _draw_scene(seed: int) -> Crowd:
 def _draw_portrait(seed: int) -> Crowd:
     from pentimento.world.portraits import portrait
 
-    drawn = portrait(seed, _PORTRAIT)
+    return _crowd_of_one(portrait(seed, _PORTRAIT))
+
+
+def _draw_turned(seed: int) -> Crowd:
+    from pentimento.world.figure import Pose
+    from pentimento.world.portraits import portrait
+
+    rng = np.random.default_rng(seed)
+    yaw, body = rng.choice((-1, 1)) * rng.uniform(*_ASIDE), rng.uniform(0, 1)
+    pose = Pose(float(yaw), float(rng.normal(0, 10)), float(rng.normal(0, 8)), float(body))
+    return _crowd_of_one(portrait(seed, _PORTRAIT, pose=pose, room=_ROOM))
+
+
+def _crowd_of_one(drawn: "WorldPortrait") -> Crowd:
     points, mesh = drawn.landmarks[5].xy, drawn.vertices.xyz
     return Crowd(drawn.picture, drawn.box.xyxy, points[None], mesh[None])

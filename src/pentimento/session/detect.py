@@ -1,12 +1,15 @@
 """Every face of a photo of any size: the finder looks at several sizes of it, the finest in tiles.
 
 A finder sees faces of 12 to about 150 pixels. So a photo is shown to it at 192 pixels on its long
-side, with a rim, because a face may fill the frame or reach beyond it; then four times as large,
-and so on up to its own size. Every face is within reach of one of these sizes or of two. A small
-photo is also enlarged, for the smallest of its faces. What was seen more than once is where it was
-seen on average.
+side, with a rim, because a face may fill the frame or reach beyond it; then at its own size, and at
+as many in between as it takes for each to be at most four times the one before, all by the same
+ratio. Every face is within reach of one of these sizes or of two. A small photo is also enlarged,
+for the smallest of its faces. What was seen more than once is where it was seen on average.
+
+However unsure a finder is of itself, at most `MOST` faces are told.
 """
 
+import math
 from dataclasses import dataclass, replace
 from typing import Any, Final, Protocol
 
@@ -20,8 +23,12 @@ from pentimento.structures import Boxes
 Points = NDArray[np.float64]
 
 THRESHOLD: Final = 0.5
+MOST: Final = 750
+"""How many faces are told of one photo: the surest."""
+
+_ENTER: Final = 5000  # of one photo's answers, the surest, are compared with each other
 _COARSE: Final = 192  # px, long side of the smallest picture that is looked at
-_STEP: Final = 4.0  # ratio of one size to the next
+_STEP: Final = 4.0  # largest ratio of one size to the next
 _RIM: Final = 0.25  # of the long side, around the smallest picture
 _TILE: Final = 1024  # px
 _LAP: Final = 96  # px that tiles share; what is larger, the next coarser size has seen whole
@@ -81,19 +88,24 @@ def detect(rgb: NDArray[np.uint8], finder: Finder, threshold: float = THRESHOLD)
     """
     long = max(rgb.shape[:2])
     found = _rimmed(rgb, finder, threshold)
-    side = _COARSE * _STEP
-    while side < long:
-        found += _tiled(_resized(rgb, side / long), long / side, finder, threshold)
-        side *= _STEP
-    if long > _COARSE:
-        found += _tiled(rgb, 1.0, finder, threshold)
+    for factor in _factors(long):
+        found += _tiled(_resized(rgb, factor), 1 / factor, finder, threshold)
     if long <= _SMALL:
         close = _tiled(_resized(rgb, 2.0), 0.5, finder, threshold)
         found += [face for face in close if face.size < _TINY]
-    return sorted(_distinct(found), key=lambda face: -face.size)
+    surest = sorted(found, key=lambda face: -face.score)[:_ENTER]
+    return sorted(_distinct(surest), key=lambda face: -face.size)
+
+
+def _factors(long: int) -> list[float]:
+    """Return how large a photo of that long side is looked at, in shares of its own size."""
+    steps = math.ceil(math.log(long / _COARSE, _STEP))
+    return [(long / _COARSE) ** (i / steps - 1) for i in range(1, steps + 1)]
 
 
 def _resized(rgb: NDArray[np.uint8], factor: float) -> NDArray[np.uint8]:
+    if factor == 1:
+        return rgb
     height, width = (max(1, round(side * factor)) for side in rgb.shape[:2])
     smooth = cv2.INTER_AREA if factor < 1 else cv2.INTER_LINEAR
     return np.asarray(cv2.resize(rgb, (width, height), interpolation=smooth), np.uint8)
@@ -147,7 +159,7 @@ def _moved(found: Found, shift: Points, scale: Points) -> list[Detection]:
 
 
 def _distinct(found: list[Detection]) -> list[Detection]:
-    """Join the views of a face, and drop parts of a face that were taken for one."""
+    """Join the views of a face and drop its parts that were taken for one; `MOST` at most."""
     if not found:
         return []
     boxes = np.stack([face.box for face in found])
@@ -155,31 +167,46 @@ def _distinct(found: list[Detection]) -> list[Detection]:
     surfaces = np.stack([face.vertices for face in found])
     scores = np.array([face.score for face in found])
     kept: list[Detection] = []
+    placed = np.empty((MOST, 4))
     for number in nms(boxes, scores, _OVERLAP):
         shared = _overlaps(boxes[number], boxes)
-        weights = np.where(shared > _SAME, shared * scores, 0)
+        views = np.flatnonzero(shared > _SAME)
+        weights = shared[views] * scores[views]
         weights /= weights.sum()
-        face = replace(
-            found[number],
-            box=weights @ boxes,
-            points=np.einsum("f,fpc->pc", weights, points),
-            vertices=np.einsum("f,fvc->vc", weights, surfaces),
+        box = weights @ boxes[views]
+        if _is_part(box, placed[: len(kept)]):
+            continue
+        placed[len(kept)] = box
+        kept.append(
+            replace(
+                found[number],
+                box=box,
+                points=np.einsum("f,fpc->pc", weights, points[views]),
+                vertices=np.einsum("f,fvc->vc", weights, surfaces[views]),
+            )
         )
-        if not any(face.size < other.size and _inside(face, other) > _WITHIN for other in kept):
-            kept.append(face)
+        if len(kept) == MOST:
+            break
     return kept
 
 
 def _overlaps(box: Points, boxes: Points) -> Points:
     """Return the IoU (F,) of a box with boxes (F, 4)."""
+    shared = _shared(box, boxes)
+    return np.asarray(shared / np.maximum(_area(box) + _area(boxes) - shared, 1e-9))
+
+
+def _is_part(box: Points, boxes: Points) -> bool:
+    """Tell whether a box lies mostly in a larger one of boxes (F, 4)."""
+    inside = _shared(box, boxes) > _WITHIN * _area(box)
+    return bool((inside & (_area(box) < _area(boxes))).any())
+
+
+def _shared(box: Points, boxes: Points) -> Points:
+    """Return the area (F,) that a box shares with boxes (F, 4)."""
     low, high = np.maximum(box[:2], boxes[:, :2]), np.minimum(box[2:], boxes[:, 2:])
-    shared = (high - low).clip(min=0).prod(1)
-    whole = (box[2:] - box[:2]).prod() + (boxes[:, 2:] - boxes[:, :2]).prod(1) - shared
-    return np.asarray(shared / np.maximum(whole, 1e-9))
+    return np.asarray((high - low).clip(min=0).prod(1))
 
 
-def _inside(small: Detection, large: Detection) -> float:
-    """Return the share of a box that lies in another."""
-    low = np.maximum(small.box[:2], large.box[:2])
-    high = np.minimum(small.box[2:], large.box[2:])
-    return float((high - low).clip(min=0).prod() / max(1e-9, small.size**2))
+def _area(boxes: Points) -> Points:
+    return np.asarray((boxes[..., 2:] - boxes[..., :2]).prod(-1))

@@ -21,7 +21,7 @@ from pentimento.ops.align import crop_to_picture, ffhq_quad
 from pentimento.structures import Boxes, Keypoints, LabelMap, UVMap
 from pentimento.world.backdrop import backdrop
 from pentimento.world.face_mesh import VERTICES, FaceVertices, in_pixels
-from pentimento.world.figure import Figure, draw_figure
+from pentimento.world.figure import Figure, Pose, draw_figure
 from pentimento.world.heads import Heads, load_heads
 from pentimento.world.light import bake, cast, frozen, unit
 from pentimento.world.mesh import vertex_normals
@@ -69,13 +69,21 @@ class WorldPortrait:
     attributes: dict[str, Any] = field(default_factory=dict)
 
 
-def portrait(seed: int, size: int = 256, heads: Heads | None = None) -> WorldPortrait:
+def portrait(
+    seed: int,
+    size: int = 256,
+    heads: Heads | None = None,
+    pose: Pose | None = None,
+    room: float = 1.0,
+) -> WorldPortrait:
     """Render the portrait of a seed.
 
     Args:
         seed: >= 0; the same seed gives the same bytes, another size the same scene.
         size: S, at least 16.
         heads: which head model; the built-in one by default.
+        pose: how the head is turned; drawn by the seed by default.
+        room: side of the frame, in shares of the aligned one.
 
     Raises:
         ValueError: a negative seed or a size below 16.
@@ -83,7 +91,7 @@ def portrait(seed: int, size: int = 256, heads: Heads | None = None) -> WorldPor
     if seed < 0 or size < 16:
         raise ValueError(f"expected seed >= 0 and size >= 16, got seed {seed} and size {size}")
     streams = [np.random.Generator(np.random.PCG64([seed, part])) for part in range(4)]
-    figure, camera = before_camera(streams, heads)
+    figure, camera = before_camera(streams, heads, pose, room)
     layer, truth = _draw_figure(camera, figure, size)
     lens = _draw(camera, figure.lens.vertices, figure.lens.triangles, size)
 
@@ -133,10 +141,15 @@ def portrait(seed: int, size: int = 256, heads: Heads | None = None) -> WorldPor
     )
 
 
-def before_camera(streams: Sequence[Rng], heads: Heads | None = None) -> tuple[Figure, Camera]:
+def before_camera(
+    streams: Sequence[Rng],
+    heads: Heads | None = None,
+    pose: Pose | None = None,
+    room: float = 1.0,
+) -> tuple[Figure, Camera]:
     """Return the person whom the first two streams of a seed draw, and the camera before them."""
-    figure = draw_figure(streams[0], heads or builtin_heads())
-    return figure, _frame(figure, streams[1])
+    figure = draw_figure(streams[0], heads or builtin_heads(), pose)
+    return figure, _frame(figure, streams[1], room)
 
 
 @cache
@@ -174,7 +187,7 @@ def _draw_figure(camera: Camera, figure: Figure, size: int) -> tuple[Layer, Laye
     return seen, truth
 
 
-def _frame(figure: Figure, rng: Rng) -> Camera:
+def _frame(figure: Figure, rng: Rng, room: float) -> Camera:
     """Put the camera before the face and lay the aligned frame, jittered, over its picture."""
     angle = np.radians(rng.uniform(20, 45))
     five = figure.landmarks[5].astype(np.float64)  # subject's right eye first
@@ -185,7 +198,7 @@ def _frame(figure: Figure, rng: Rng) -> Camera:
     cos, sin = np.cos(turn), np.sin(turn)
     side = np.hypot(*(quad[3] - quad[0]))
     quad = (quad - middle) @ np.array([[cos, sin], [-sin, cos]]) * np.exp(rng.normal(0, 0.035))
-    quad = quad + middle + rng.normal(0, 0.015, 2) * side
+    quad = room * quad + middle + rng.normal(0, 0.015, 2) * side
     to_plane = np.vstack([crop_to_picture(quad, 1), [0, 0, 1]])
     return Camera(distance, np.linalg.inv(to_plane)[:2])
 

@@ -1,13 +1,16 @@
 import math
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
+from pentimento import models
 from pentimento.data.faces import FaceSample
 from pentimento.engine.system import Terms
+from pentimento.errors import CheckpointError
 from pentimento.labels import CELEBAMASK19, IGNORE
 from pentimento.systems.perceive.face_parsing import (
     PRESETS,
@@ -16,6 +19,7 @@ from pentimento.systems.perceive.face_parsing import (
     FaceParsing,
     cross_entropy,
     dice,
+    imitation,
     ohem,
     tiny,
 )
@@ -59,6 +63,41 @@ def test_faces_without_any_truth_do_no_harm(config: Config) -> None:
     terms = step(system, batch(torch.full((2, 64, 64), IGNORE)))
     assert set(terms.values()) == {0.0}
     assert all(not p.grad.any() for p in system.networks.parameters() if p.grad is not None)
+
+
+def test_imitation_by_hand() -> None:
+    # Softened by 2, the teacher says 3:1 and the student 1:1.
+    wanted = torch.tensor([2 * math.log(3), 0.0]).view(1, 2, 1, 1)
+    apart = 0.75 * math.log(0.75 / 0.5) + 0.25 * math.log(0.25 / 0.5)
+    assert imitation(torch.zeros(1, 2, 1, 1), wanted, 2.0).item() == pytest.approx(4 * apart)
+    assert imitation(wanted, wanted, 2.0).item() == pytest.approx(0, abs=1e-6)
+
+
+def test_a_teacher_is_followed_where_no_truth_is_known(tmp_path: Path) -> None:
+    torch.manual_seed(1)
+    teacher = FaceParsing(tiny())
+    models.save(teacher, tmp_path, "")
+    pupil = FaceParsing(replace(tiny(), teacher=str(tmp_path), temperature=1.0, teacher_weight=0.5))
+    data = batch(torch.full((2, 64, 64), IGNORE))
+
+    terms = step(pupil, data)
+
+    with torch.no_grad():
+        wanted = models.load(tmp_path).logits(data.image)
+        expected = 0.5 * imitation(pupil.logits(data.image), wanted, 1.0).item()
+    assert terms["ce"] == 0.0
+    assert terms["teacher"] == pytest.approx(expected, rel=1e-4)
+    assert all(p.grad is not None and p.grad.any() for p in pupil.networks.parameters())
+    assert all("teacher" not in name for name, _ in pupil.networks.named_parameters())
+
+
+def test_a_missing_teacher_is_told_at_once_and_not_missed_in_use(tmp_path: Path) -> None:
+    pupil = FaceParsing(replace(tiny(), teacher=str(tmp_path / "gone")))
+    with pytest.raises(CheckpointError, match="gone"):
+        step(pupil, batch())
+    models.save(pupil, tmp_path / "pupil", "")
+    face = np.zeros((64, 64, 3), np.uint8)
+    assert models.load(tmp_path / "pupil").predict(face).values.shape == (64, 64)
 
 
 def test_pixels_without_a_truth_have_no_gradient() -> None:

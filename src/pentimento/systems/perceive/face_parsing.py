@@ -35,6 +35,7 @@ from pentimento.labels import CELEBAMASK19, IGNORE
 from pentimento.metrics.segmentation import Confusion
 from pentimento.nn.pointwise import PointwiseConv
 from pentimento.structures import LabelMap
+from pentimento.systems.frozen_parser import FrozenParser
 
 CLASSES: Final = len(CELEBAMASK19)
 _TTA: Final = (0, 32, 64)  # px by which the sides of test-time augmentation exceed `size`
@@ -52,6 +53,10 @@ class Config:
         loss: cross-entropy over all pixels, or over the hard ones (OHEM).
         dice: weight of the soft Dice loss, which counts small parts as much as large ones; 0 = off.
         class_weights: weight of each class in the cross-entropy, or None for ones.
+        teacher: a parser whose answers are learnt beside the truth (distillation): `bundled`, the
+            folder of a face-parsing model, or `none`.
+        teacher_weight: of its answers; the truth's cross-entropy has 1.
+        temperature: by which the logits of both are divided.
         augmented: whether training faces are varied (`data/augment.py`).
         batch_size: faces per step and process.
         steps: length of a full run.
@@ -67,6 +72,9 @@ class Config:
     loss: Literal["cross_entropy", "ohem"] = "cross_entropy"
     dice: float = 0.5
     class_weights: tuple[float, ...] | None = None
+    teacher: str = "none"
+    teacher_weight: float = 1.0
+    temperature: float = 2.0
     augmented: bool = True
     batch_size: int = 16
     steps: int = 20_000
@@ -87,6 +95,8 @@ class Config:
             raise ValueError("batch_size must be at least 2: batch statistics need two faces")
         if self.steps < 1 or self.lr <= 0 or self.dice < 0:
             raise ValueError("steps and lr must be positive, dice must not be negative")
+        if self.teacher_weight < 0 or self.temperature <= 0:
+            raise ValueError("teacher_weight must not be negative, temperature must be positive")
 
 
 def paper() -> Config:
@@ -378,6 +388,13 @@ def dice(logits: Tensor, labels: Tensor) -> Tensor:
     return ((1 - score) * present).sum() / present.sum().clamp(min=1)
 
 
+def imitation(logits: Tensor, wanted: Tensor, temperature: float) -> Tensor:
+    """Return T² KL(teacher ‖ student) of softened answers, a mean over pixels (Hinton 2015)."""
+    own, theirs = ((x / temperature).log_softmax(1) for x in (logits, wanted))
+    apart = F.kl_div(own, theirs, reduction="none", log_target=True)
+    return temperature**2 * apart.sum(1).mean()
+
+
 # Data
 
 
@@ -415,6 +432,7 @@ class FaceParsing:
         self.batch_size = config.batch_size
         self.steps = config.steps
         self.score: tuple[str, Literal["max", "min"]] = ("miou", "max")
+        self._teacher: FrozenParser | None = None
 
     def _schedule(self, done: float) -> float:
         if self.config.schedule == "constant":
@@ -430,7 +448,7 @@ class FaceParsing:
         return Batch(image.contiguous().float() / 127.5 - 1, labels.long())
 
     def train_step(self, batch: Batch, update: Update) -> Terms:
-        """Step once on the sum of the losses of all outputs."""
+        """Step once on the losses of all outputs, and the teacher's for the first, the answer."""
         c = self.config
         weights = None if c.class_weights is None else batch.image.new_tensor(list(c.class_weights))
         outputs = self._outputs(batch.image)
@@ -442,6 +460,12 @@ class FaceParsing:
                 terms["ce"] = terms["ce"] + cross_entropy(logits, batch.labels, weights)
             if c.dice:
                 terms["dice"] = terms["dice"] + c.dice * dice(logits, batch.labels)
+        if c.teacher != "none":
+            # Loaded by the first step: a trained model does without it.
+            self._teacher = self._teacher or FrozenParser(c.teacher, CELEBAMASK19)
+            with torch.no_grad():
+                wanted = self._teacher.logits(batch.image)
+            terms["teacher"] = c.teacher_weight * imitation(outputs[0], wanted, c.temperature)
         update("parser", terms)
         return terms
 
