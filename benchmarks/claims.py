@@ -14,6 +14,7 @@ import os
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import json
+import math
 import statistics
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
@@ -143,7 +144,8 @@ class Bench:
             config = replace(retinaface.compact(), **common, **face_heads.ARMS[name])
             run = self.run(name.replace(", ", "_"), seed)
             finder = face_heads.train(config, self._crowds, run, seed)
-            return face_heads.score(finder, self._crowds[1]) | {
+            scores = face_heads.score(finder, self._crowds[1])
+            return {key: value for key, value in scores.items() if math.isfinite(value)} | {
                 "gflop": face_heads.gflop(finder, _BOXES_SIZE),
                 "seconds": json.loads((run / "done").read_text())["seconds"],
             }

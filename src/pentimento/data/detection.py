@@ -134,22 +134,30 @@ class Detections:
         self, image: NDArray[np.uint8], boxes: NDArray[np.float32], matrix: Any, rng: Rng
     ) -> Earlier:
         """Make the picture before of the same one, a little moved and scaled."""
-        scale, shift = float(np.exp(rng.normal(0, 0.05))), rng.normal(0, 0.04, 2) * self.size
-        about = self.size / 2
-        before = scale * matrix
-        before[:, 2] += (1 - scale) * about + shift
+        before = self._shaken(matrix, rng)
         there, _ = moved_boxes(boxes, before, self.size)
         return self._earlier(image, there, np.ones(len(there), bool), before, rng)
 
     def _frame(self, past: _Named, tracks: Sequence[int], matrix: Any, rng: Rng) -> Earlier:
-        """Take a clip's frame before; `tracks` are those of the objects that are seen now."""
+        """Take a clip's frame before; `tracks` are those of the objects that are seen now.
+
+        In training it is moved and scaled as well: most of what is seen in a clip stands still, and
+        what learns from that alone answers that nothing moves.
+        """
         rows = {track: row for row, track in enumerate(past.tracks)}
         boxes = np.zeros((len(tracks), 4), np.float32)
         for place, track in enumerate(tracks):
             if track in rows:
                 boxes[place] = past.boxes[rows[track]]
-        there, seen = moved_boxes(boxes, matrix, self.size)
-        return self._earlier(past.image, there, seen, matrix, rng)
+        before = self._shaken(matrix, rng) if self.augmented else matrix
+        there, seen = moved_boxes(boxes, before, self.size)
+        return self._earlier(past.image, there, seen, before, rng)
+
+    def _shaken(self, matrix: Any, rng: Rng) -> Any:
+        scale, shift = float(np.exp(rng.normal(0, 0.05))), rng.normal(0, 0.04, 2) * self.size
+        before = scale * matrix
+        before[:, 2] += (1 - scale) * self.size / 2 + shift
+        return before
 
     def _earlier(
         self,
