@@ -7,7 +7,8 @@ Every row is trained anew from the same seed on the same faces, but for what its
 - `wide`: half as many channels again in every layer;
 - `long`: the compact network again, with as much arithmetic as `wide` takes;
 - `taught by wide`: beside the truth it learns the answers of `wide`, the larger network;
-- `taught by bundled`: those of the bundled parser, of the same size and many times the budget.
+- `taught by bundled`: those of the bundled parser, of the same size and many times the budget;
+- `taught a little`: the same, at a tenth of the weight.
 
 The truth is that of rendered portraits, of the London people of the training side and, with
 `--photos`, of photos that a parser has labelled. Scores are those of
@@ -146,6 +147,7 @@ def main(
     more = rows["wide"]["flop"] / rows["compact"]["flop"]
     measure("long", replace(base, steps=round(steps * more)))
     measure("taught by bundled", replace(base, teacher="bundled"))
+    measure("taught a little", replace(base, teacher="bundled", teacher_weight=0.1))
     click.echo("\n" + table(rows))
 
 
