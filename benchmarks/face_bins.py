@@ -4,7 +4,7 @@
 
 Rendered scenes of unseen seeds are searched as `pentimento see` searches photos, down to a score of
 0.02. A face is found where some box overlaps the true one by half, tight where by three quarters,
-shown where the found box has at least the score of 0.5 that `see` asks for. Faces count as in the
+shown where the found box has at least the score that `see` asks for. Faces count as in the
 card: at least half seen, 10 pixels large and turned by 90 degrees at most. Angles are degrees to
 either side.
 """

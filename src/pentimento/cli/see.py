@@ -34,7 +34,7 @@ Examples:
     help="Also write the photo with every face marked. A folder if PHOTO is one.",
 )  # fmt: skip
 @click.option(
-    "--threshold", type=click.FloatRange(0, 1), help="Least score of a face.  [default: 0.5]"
+    "--threshold", type=click.FloatRange(0, 1), help="Least score of a face.  [default: 0.3]"
 )
 @click.option("--finder", help="Folder of a face finder.  [default: the bundled one]")
 @click.option("--landmarks", help="Folder of a landmark model.  [default: the bundled one]")

@@ -22,7 +22,8 @@ from pentimento.structures import Boxes
 
 Points = NDArray[np.float64]
 
-THRESHOLD: Final = 0.5
+THRESHOLD: Final = 0.3
+"""Least score that is shown by default; so one portrait in a hundred has a second box."""
 MOST: Final = 750
 """How many faces are told of one photo: the surest."""
 
