@@ -23,8 +23,9 @@ def command(spec: str, classes: int | None, paired: bool, json_path: Path | None
     """Check a data folder: files, partners, sizes, label values, modes.
 
     DIR has the layout of pix2pix (A|B side by side), CycleGAN (trainA, trainB), pix2pixHD
-    (train_label, train_img, train_inst), faces (images, labels) or A/ and B/; two folders may be
-    joined by a comma. Every file is decoded. The exit status is 1 if something must be mended.
+    (train_label, train_img, train_inst), faces (images, labels, perhaps truths), COCO (images,
+    instances.json) or A/ and B/; two folders may be joined by a comma. Every file is decoded. The
+    exit status is 1 if something must be mended.
     """
     from pentimento.data.validate import validate
 
