@@ -143,10 +143,10 @@ def main(
 
     measure("compact", base)
     measure("wide", replace(base, widths=_WIDE))
-    measure("taught by wide", replace(base, teacher=str(out / "wide")))
+    measure("taught by wide", replace(base, teacher=str(out / "wide"), teacher_weight=1.0))
     more = rows["wide"]["flop"] / rows["compact"]["flop"]
     measure("long", replace(base, steps=round(steps * more)))
-    measure("taught by bundled", replace(base, teacher="bundled"))
+    measure("taught by bundled", replace(base, teacher="bundled", teacher_weight=1.0))
     measure("taught a little", replace(base, teacher="bundled", teacher_weight=0.1))
     click.echo("\n" + table(rows))
 

@@ -73,7 +73,7 @@ class Config:
     dice: float = 0.5
     class_weights: tuple[float, ...] | None = None
     teacher: str = "none"
-    teacher_weight: float = 1.0
+    teacher_weight: float = 0.1
     temperature: float = 2.0
     augmented: bool = True
     batch_size: int = 16
