@@ -1,5 +1,6 @@
 """The command line. One file per verb; a verb's file is imported only when the verb is called."""
 
+import os
 import sys
 from importlib import import_module
 from typing import Final
@@ -50,6 +51,10 @@ def cli() -> None:
 
 def main() -> None:
     """Run the command line; errors for people end it with status 2 and one message."""
+    # Torch's threads wait for each other in busy loops, so long that beside another program on the
+    # same cores the waiting takes ten times as long as the work. They shall fall asleep sooner.
+    if "OMP_WAIT_POLICY" not in os.environ:
+        os.environ.setdefault("GOMP_SPINCOUNT", "1000")
     try:
         cli(prog_name="pentimento")
     except PentimentoError as error:
