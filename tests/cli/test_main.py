@@ -6,25 +6,21 @@ import sys
 
 import pytest
 
-_LOADS_TORCH = """
-import sys
+_VERSION = """
+import os, sys
 from pentimento.cli import main
+assert "torch" not in sys.modules  # whose threads read this once, when it is loaded
 sys.argv = ["pentimento", "--version"]
 try:
     main()
 except SystemExit:
-    import torch
+    print(os.environ.get("GOMP_SPINCOUNT"))
 """
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="GNU's OpenMP, which says what it obeys")
 @pytest.mark.parametrize(
     ("own", "obeyed"),
-    [
-        ({}, "GOMP_SPINCOUNT = '1000'"),
-        ({"GOMP_SPINCOUNT": "5"}, "GOMP_SPINCOUNT = '5'"),
-        ({"OMP_WAIT_POLICY": "ACTIVE"}, "OMP_WAIT_POLICY = 'ACTIVE'"),
-    ],
+    [({}, "1000"), ({"GOMP_SPINCOUNT": "5"}, "5"), ({"OMP_WAIT_POLICY": "ACTIVE"}, "None")],
 )
 def test_threads_fall_asleep_soon_unless_a_person_says_otherwise(
     own: dict[str, str], obeyed: str
@@ -32,11 +28,10 @@ def test_threads_fall_asleep_soon_unless_a_person_says_otherwise(
     said = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT")
     surroundings = {k: v for k, v in os.environ.items() if k not in said}
     told = subprocess.run(
-        [sys.executable, "-c", _LOADS_TORCH],
-        env={**surroundings, **own, "OMP_DISPLAY_ENV": "VERBOSE"},
+        [sys.executable, "-c", _VERSION],
+        env=surroundings | own,
         capture_output=True,
         text=True,
         check=True,
     )
-    assert obeyed in told.stderr
-    assert ("GOMP_SPINCOUNT = '1000'" in told.stderr) == (not own)
+    assert told.stdout.split()[-1] == obeyed
