@@ -70,6 +70,7 @@ _LIKELY: Final = (
 )  # fmt: skip
 _SURE: Final = 0.8
 _KEPT: Final = 220  # px, height of the largest face that is kept for training
+_RAW: Final = 0.5  # least score that counts before scores are shifted
 _SLACK: Final = 0.003  # of the photos: so much worse than the best level is as good
 _AROUND: Final = 8  # times the size of what is no face: so much around it is kept
 _MINED: Final = 256  # px, side of such a picture
@@ -247,7 +248,7 @@ def _mine(
     """Keep what is no face of one photo, as pictures whose truth is the part of the face there."""
     scale = rgb.shape[1] / facts["width"]
     box, points = scale * np.array(facts["box"]), scale * np.array(facts["landmarks"]["5"])
-    for number, wrong in enumerate(detect(rgb, finder)):
+    for number, wrong in enumerate(detect(rgb, finder, _RAW)):
         if _iou(wrong.box, box) > 0.2:
             continue
         side = min(_AROUND * wrong.size, *rgb.shape[:2])
@@ -277,7 +278,9 @@ def calibrate(finder: RetinaFace, photos: list[Path]) -> float:
     """
     best, second = [], []
     for photo in photos:
-        scores = sorted((face.score for face in detect(read_rgb(photo), finder)), reverse=True)
+        scores = sorted(
+            (face.score for face in detect(read_rgb(photo), finder, _RAW)), reverse=True
+        )
         best.append((*scores, 0.0)[0])
         second.append((*scores, 0.0, 0.0)[1])
     steps = 1 / (1 + np.exp(-np.linspace(0, 6.5, 261)))

@@ -87,7 +87,7 @@ def test_what_is_no_face_is_cut_out_with_the_face_that_is_near(
     face, button, leaf = [260, 100, 340, 200], [290, 240, 310, 260], [20, 480, 60, 520]
     found = [SimpleNamespace(box=np.array(box, float), size=float(np.ptp(box[::2])))
              for box in (face, button, leaf)]  # fmt: skip
-    monkeypatch.setattr(recipe, "detect", lambda rgb, finder: found)
+    monkeypatch.setattr(recipe, "detect", lambda rgb, finder, threshold: found)
     rgb = np.zeros((600, 600, 3), np.uint8)
     rgb[240:260, 290:310] = 255
     five = [[140, 70], [160, 70], [150, 80], [142, 90], [158, 90]]
